@@ -1,0 +1,5 @@
+"""Lets ``python -m pipelines STAGE …`` work."""
+
+from pipelines.cli import main
+
+main()

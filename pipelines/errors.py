@@ -1,0 +1,53 @@
+"""The errors we raise on purpose, and the exit codes they end a stage with.
+
+0 done, 1 accident (a retry helps), 2 settings, 3 refused by the gate, 4 bad night,
+5 artefact does not match, 10 nothing to do.
+"""
+
+DONE = 0
+ACCIDENT = 1
+NOTHING_TO_DO = 10
+
+
+class LatentlakeError(Exception):
+    """An error that says what, where, what was found, and what to do."""
+
+    exit_code = ACCIDENT
+
+
+class ConfigError(LatentlakeError):
+    """A setting is wrong; retrying cannot help."""
+
+    exit_code = 2
+
+
+class GateRefused(LatentlakeError):
+    """No encoder may be used; nothing was published."""
+
+    exit_code = 3
+
+
+class BadNight(LatentlakeError):
+    """The night as a whole cannot be trusted; nothing was published."""
+
+    exit_code = 4
+
+
+class ArtifactMismatch(LatentlakeError):
+    """An artefact is not what its description says, or does not fit its neighbour."""
+
+    exit_code = 5
+
+
+class PublishHeld(LatentlakeError):
+    """The tables were rolled back and are held there until they are released."""
+
+    exit_code = 2
+
+
+class LakeBusy(LatentlakeError):
+    """Another run holds the dataset's lease, or moved its tables meanwhile."""
+
+
+class OutOfSpace(LatentlakeError):
+    """The disk that holds the lake is full, or soon would be."""

@@ -1,0 +1,94 @@
+"""Where things are in the lake: the only module that joins paths."""
+
+import dataclasses
+import os
+
+
+def absolute(root: str) -> str:
+    """Return ``root`` as an absolute path, or as it is where it is a URL."""
+    return root.rstrip("/") if "://" in root else os.path.abspath(root)
+
+
+@dataclasses.dataclass(frozen=True)
+class Lake:
+    """The places of one dataset in the lake at ``root``.
+
+    Attributes:
+        root: Folder or bucket prefix, absolute.
+        dataset: The dataset's name.
+    """
+
+    root: str
+    dataset: str
+
+    def join(self, *parts: str) -> str:
+        """Return the path of ``parts`` below the root."""
+        return "/".join((self.root, *parts))
+
+    def own(self, *parts: str) -> str:
+        """Return the path of ``parts`` below the dataset's folder."""
+        return self.join(self.dataset, *parts)
+
+    @property
+    def catalog_file(self) -> str:
+        """The SQLite catalog."""
+        return self.join("catalog.db")
+
+    @property
+    def warehouse(self) -> str:
+        """The Iceberg warehouse."""
+        return self.join("warehouse")
+
+    @property
+    def accepted(self) -> str:
+        """The pointer to the accepted encoder."""
+        return self.own("accepted.json")
+
+    @property
+    def lease(self) -> str:
+        """The lock file that keeps two publishes of the dataset apart."""
+        return self.own("lease.lock")
+
+    @property
+    def runs(self) -> str:
+        """The folder of all runs."""
+        return self.own("runs")
+
+    def run(self, run_id: str, *parts: str) -> str:
+        """Return a place of one run."""
+        return self.own("runs", run_id, *parts)
+
+    def manifest(self, run_id: str, stage: str) -> str:
+        """Return the manifest of ``stage``."""
+        return self.run(run_id, f"{stage}.json")
+
+    def shards(self, image_spec_id: str, night: str) -> str:
+        """Return the folder of one night's shards under one image spec."""
+        return self.own("shards", image_spec_id, night)
+
+    def shard_file(self, shard: str) -> str:
+        """Return the path of ``shard``, as the image table names it.
+
+        The image table holds ``<image_spec_id>/<night>/<digest>.tfrecord``.
+        """
+        return self.own("shards", shard)
+
+    def transform(self, transform_id: str, *parts: str) -> str:
+        """Return a place of one fitted transform."""
+        return self.own("transforms", transform_id, *parts)
+
+    def analyzer_cache(self, image_spec_id: str, *parts: str) -> str:
+        """Return a place of the transform's analyzer cache under one image spec."""
+        return self.own("transforms", "cache", image_spec_id, *parts)
+
+    def examples(self, transform_id: str, split: str) -> str:
+        """Return the folder of the normalised examples of one split."""
+        return self.own("examples", transform_id, split)
+
+    def encoder(self, space_id: str, *parts: str) -> str:
+        """Return a place of one encoder."""
+        return self.own("encoders", space_id, *parts)
+
+    def latents(self, space_id: str, *parts: str) -> str:
+        """Return a place of the staged latents of one space."""
+        return self.own("latents", space_id, *parts)
