@@ -1,4 +1,4 @@
-"""What is installed: the packages ``pipelines`` and ``models``, the command ``latentlake``."""
+"""What is installed: ``pipelines``, ``models`` and the command ``latentlake``."""
 
 from setuptools import find_packages, setup
 

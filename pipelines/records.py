@@ -1,5 +1,6 @@
 """The typed records that flow between transforms and stages."""
 
+import dataclasses
 from typing import Any, Literal, NamedTuple, get_args
 
 Status = Literal["accepted", "duplicate", "rejected", "gone"]
@@ -71,7 +72,8 @@ class Chunk(NamedTuple):
     stop: int
 
 
-class StageResult(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class StageResult:
     """What a stage has to say of itself; ``perform`` makes the manifest of it.
 
     Attributes:
@@ -83,9 +85,9 @@ class StageResult(NamedTuple):
         skipped: Whether there was nothing to do (exit code 10).
     """
 
-    counts: dict[str, int] = {}
-    figures: dict[str, Any] = {}
-    read: dict[str, Any] = {}
-    wrote: dict[str, Any] = {}
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    figures: dict[str, Any] = dataclasses.field(default_factory=dict)
+    read: dict[str, Any] = dataclasses.field(default_factory=dict)
+    wrote: dict[str, Any] = dataclasses.field(default_factory=dict)
     note: str = ""
     skipped: bool = False
