@@ -72,7 +72,7 @@ class ImageSettings(Section):
     """3 for RGB, 1 for grey."""
     fit: Literal["cover", "contain", "stretch"] = "cover"
     """`cover` fills and crops the middle, `contain` pads, `stretch` distorts."""
-    background: Annotated[str, Field(pattern=r"\A#[0-9a-fA-F]{6}\Z")] = "#ffffff"
+    background: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#ffffff"
     """The colour under transparent pixels and beside contained ones."""
     scaled_decode: bool = True
     """Decode large JPEGs at a reduced scale: faster, about one grey level off."""
