@@ -160,6 +160,10 @@ class GateSettings(Section):
     """Points of k-NN accuracy that may be lost to PCA (below it the floor counts)."""
     knn_floor: float = 90.0
     """k-NN accuracy that is enough whatever PCA has, in per cent."""
+    linear_margin: float = 3.0
+    """Points of linear-probe accuracy that may be lost to PCA, where not primary."""
+    linear_floor: float = 90.0
+    """Linear-probe accuracy that is enough whatever PCA has, where not primary."""
     psnr_margin: float = 3.0
     """Decibels that may be lost to PCA (below it the floor counts)."""
     psnr_floor: float = 20.0
@@ -252,7 +256,11 @@ def load(path: str | os.PathLike[str]) -> Settings:
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be read: {error.strerror}.") from error
+        raise ConfigError(
+            f"{file}: cannot be read ({error.strerror}). Give the name of a dataset "
+            "that has a file there, the path of another .toml file, or write one "
+            "with: latentlake init FOLDER"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: is not valid TOML: {error}.") from error
     return parse(values, origin=str(file))
