@@ -1,6 +1,7 @@
 """A run: one execution for a dataset and a night, pinned by its first stage."""
 
 import dataclasses
+import re
 from typing import Any, Literal
 
 from pipelines import config
@@ -11,6 +12,7 @@ from pipelines.lake.layout import Lake
 
 FORMAT_VERSION = 1
 RetrainNow = Literal["auto", "always", "never"]
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 FINAL_CODES = (2, 3, 4, 5)
 """Exit codes after which a run is over: the next one lists the source anew."""
 
@@ -90,6 +92,16 @@ def pinned(lake: Lake, run_id: str) -> Run | None:
     )
 
 
+def check_id(run_id: str) -> str:
+    """Return ``run_id`` if it may name a run, else raise :class:`ConfigError`."""
+    if not RUN_ID.match(run_id):
+        raise ConfigError(
+            f"run id {run_id!r}: a run is named by letters, digits, '-', '_' and '.', "
+            "as in 2026-01-31-1."
+        )
+    return run_id
+
+
 def of_night(lake: Lake, night: str) -> list[str]:
     """Return the numbered runs of ``night``, oldest first."""
     numbered = []
@@ -112,13 +124,25 @@ def is_over(lake: Lake, run_id: str) -> bool:
     return False
 
 
-def next_id(lake: Lake, night: str) -> str:
-    """Return the id of the night's unfinished run, else a new one."""
-    earlier = of_night(lake, night)
-    if earlier and not is_over(lake, earlier[-1]):
-        return earlier[-1]
-    number = int(earlier[-1].rpartition("-")[2]) + 1 if earlier else 1
-    return f"{night}-{number}"
+def next_id(run: Run) -> str:
+    """Return the id of the night's unfinished run if it asks the same, else a new one.
+
+    ``run`` is what is asked for; its own id does not count.
+    """
+    earlier = of_night(run.lake, run.night)
+    if not earlier:
+        return f"{run.night}-1"
+    last = earlier[-1]
+    if not is_over(run.lake, last) and _asks_the_same(run, pinned(run.lake, last)):
+        return last
+    return f"{run.night}-{int(last.rpartition('-')[2]) + 1}"
+
+
+def _asks_the_same(run: Run, earlier: Run | None) -> bool:
+    def wish(one: Run) -> tuple[Settings, str, bool]:
+        return one.settings, one.retrain, one.dry_run
+
+    return earlier is None or wish(run) == wish(earlier)
 
 
 def last_id(lake: Lake) -> str:

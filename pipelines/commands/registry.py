@@ -1,0 +1,102 @@
+"""What people ask between nights, by name; each is imported once it is chosen."""
+
+import os
+from collections.abc import Callable
+
+import tyro
+
+from pipelines.flags import DEFAULT_LAKE
+
+LAKE = os.environ.get("LATENTLAKE_LAKE", DEFAULT_LAKE)
+
+
+def run(name: str, argv: list[str]) -> int:
+    """Return the exit code of the command ``name`` with the flags ``argv``."""
+    commands: dict[str, Callable[..., int]] = {
+        "init": init,
+        "check": check,
+        "status": status,
+        "rollback": rollback,
+        "release": release,
+    }
+    return tyro.cli(commands[name], prog=f"latentlake {name}", args=argv)
+
+
+def init(
+    folder: tyro.conf.Positional[str],
+    /,
+    *,
+    name: str | None = None,
+    height: int = 64,
+    width: int = 64,
+    channels: int = 3,
+) -> int:
+    """Write the settings of a new dataset, every one explained.
+
+    Args:
+        folder: Where its images are: a folder, file or glob that fsspec reads.
+        name: The dataset's name; by default made from the folder's.
+        height: Rows of a canonical image, in pixels.
+        width: Columns of a canonical image, in pixels.
+        channels: 3 for RGB, 1 for grey.
+    """
+    from pipelines.commands import init as command
+
+    shape = {"height": height, "width": width, "channels": channels}
+    return command.run(folder, name=name, shape=shape)
+
+
+def check(dataset: tyro.conf.Positional[str], /) -> int:
+    """Validate a dataset's settings and try ten of its images.
+
+    Args:
+        dataset: Name of a dataset, or path of its TOML file.
+    """
+    from pipelines.commands import check as command
+
+    return command.run(dataset)
+
+
+def status(
+    dataset: tyro.conf.Positional[str | None] = None, /, *, lake: str = LAKE
+) -> int:
+    """Say last night, snapshot, space, age and what is due.
+
+    Args:
+        dataset: Name of a dataset; by default every one in the lake.
+        lake: Root of everything this project writes.
+    """
+    from pipelines.commands import status as command
+
+    return command.run(lake, dataset)
+
+
+def rollback(
+    dataset: tyro.conf.Positional[str],
+    /,
+    *,
+    to_snapshot: int | None = None,
+    lake: str = LAKE,
+) -> int:
+    """Move both tables of a dataset back, and hold them there until ``release``.
+
+    Args:
+        dataset: Name of a dataset.
+        to_snapshot: Snapshot of the feature table; by default the one before.
+        lake: Root of everything this project writes.
+    """
+    from pipelines.commands import rollback as command
+
+    return command.run(lake, dataset, to_snapshot=to_snapshot)
+
+
+def release(dataset: tyro.conf.Positional[str], /, *, lake: str = LAKE) -> int:
+    """Let nights publish again after a rollback.
+
+    Args:
+        dataset: Name of a dataset.
+        lake: Root of everything this project writes.
+    """
+    from pipelines.commands import release as command
+
+    return command.run(lake, dataset)
