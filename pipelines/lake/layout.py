@@ -39,6 +39,10 @@ class Lake:
         """The Iceberg warehouse."""
         return self.join("warehouse")
 
+    def table(self, name: str) -> str:
+        """Return the folder of one Iceberg table."""
+        return self.join("warehouse", self.dataset, name)
+
     @property
     def accepted(self) -> str:
         """The pointer to the accepted encoder."""
@@ -48,6 +52,11 @@ class Lake:
     def lease(self) -> str:
         """The lock file that keeps two publishes of the dataset apart."""
         return self.own("lease.lock")
+
+    @property
+    def lease_holder(self) -> str:
+        """Who holds the lease: read by those who are refused."""
+        return self.own("lease.json")
 
     @property
     def runs(self) -> str:

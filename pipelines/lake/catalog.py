@@ -1,0 +1,72 @@
+"""Open the Iceberg catalog of a lake."""
+
+import os
+from typing import TYPE_CHECKING
+
+from pyiceberg.catalog import load_catalog
+
+from pipelines.errors import ConfigError
+from pipelines.lake import store
+from pipelines.lake.layout import Lake
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+
+VARIABLE = "LATENTLAKE_CATALOG"
+NAME = "latentlake"
+"""The name that our tables have in a shared SQL catalog, and in `.pyiceberg.yaml`."""
+
+
+def open_catalog(lake: Lake) -> "Catalog":
+    """Return the catalog of ``lake``: the SQLite file in it, or the one named.
+
+    ``LATENTLAKE_CATALOG`` is the URI of a catalog (``postgresql+psycopg2://…``,
+    ``https://…`` for REST) or the name of one that ``.pyiceberg.yaml`` describes.
+
+    Raises:
+        ConfigError: The catalog does not open, or a bucket lake has none.
+    """
+    given = os.environ.get(VARIABLE, "")
+    name, properties = _named(given) if given else _own(lake)
+    try:
+        return load_catalog(name, **properties, warehouse=lake.warehouse)
+    except Exception as error:
+        # Any driver may raise here; the caller cannot know which catalog was meant.
+        shown = _without_password(given or properties["uri"])
+        raise ConfigError(
+            f"catalog {shown}: does not open ({type(error).__name__}: "
+            f"{_first_line(error)}). Set {VARIABLE} to the URI of a catalog that "
+            "PyIceberg opens, or to the name of one in .pyiceberg.yaml; unset it for "
+            "the SQLite file of a local lake."
+        ) from error
+
+
+def _own(lake: Lake) -> tuple[str, dict[str, str]]:
+    if not store.is_local(lake.root):
+        raise ConfigError(
+            f"lake {lake.root}: a bucket holds no SQLite catalog. Set {VARIABLE} to "
+            "the URI of a Postgres or REST catalog that every host reaches."
+        )
+    os.makedirs(lake.root, exist_ok=True)
+    return NAME, {"type": "sql", "uri": f"sqlite:///{lake.catalog_file}"}
+
+
+def _named(given: str) -> tuple[str, dict[str, str]]:
+    if "://" not in given:
+        return given, {}
+    kind = "rest" if given.startswith(("http://", "https://")) else "sql"
+    return NAME, {"type": kind, "uri": given}
+
+
+def _first_line(error: Exception) -> str:
+    lines = _without_password(str(error)).splitlines()
+    return lines[0] if lines else "no message"
+
+
+def _without_password(text: str) -> str:
+    """Return ``text`` with what stands between ``://user:`` and ``@`` masked."""
+    scheme, mark, rest = text.partition("://")
+    user, at, host = rest.rpartition("@")
+    if not (mark and at and ":" in user):
+        return text
+    return f"{scheme}://{user.partition(':')[0]}:***@{host}"
