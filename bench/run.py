@@ -25,12 +25,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scripts", nargs="*", default=SCRIPTS, metavar="SCRIPT")
     chosen = parser.parse_args().scripts
-    saved = HERE / ".figures.json"
+    saved = HERE / "results.json"
     figures = json.loads(saved.read_text()) if saved.exists() else {}
     for name in chosen:
         print(f"── bench/{name}.py", flush=True)
         figures[name] = {"date": str(datetime.date.today()), "rows": measure(name)}
-        saved.write_text(json.dumps(figures))
+        saved.write_text(json.dumps(figures, indent=1) + "\n")
         RESULTS.write_text(page(figures), encoding="utf-8")
     print(f"{RESULTS} written")
 
