@@ -72,6 +72,26 @@ class Chunk(NamedTuple):
     stop: int
 
 
+class ChunkTally(NamedTuple):
+    """What became of one chunk.
+
+    Attributes:
+        entries: Its entries: decoded, known and rejected ones together.
+        decoded: Entries whose image lies in the chunk's shard.
+        known: Entries whose bytes are an image of an earlier night.
+        rejected: Entries left out.
+        blank: Decoded images of one single colour.
+        skipped: Whether the chunk was done before, and left alone.
+    """
+
+    entries: int
+    decoded: int
+    known: int
+    rejected: int
+    blank: int
+    skipped: bool
+
+
 @dataclasses.dataclass(frozen=True)
 class StageResult:
     """What a stage has to say of itself; ``perform`` makes the manifest of it.

@@ -1,0 +1,68 @@
+"""Folders of the lake that are made elsewhere: fetched whole, put in place whole."""
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import shutil
+import uuid
+
+import fsspec
+
+from pipelines.lake import store
+
+
+def fetch(folder: str, local: str) -> None:
+    """Copy what lies in ``folder`` of the lake to the new folder ``local``."""
+    if store.is_local(folder):
+        shutil.copytree(folder, local)
+        return
+    fs, inner = fsspec.core.url_to_fs(folder)
+    os.makedirs(local)
+    fs.get(inner.rstrip("/") + "/", local, recursive=True)
+
+
+def place(local: str, folder: str, last: str) -> None:
+    """Put the folder ``local`` at ``folder`` in the lake, unless one stands there.
+
+    It stands when its file ``last`` does: on a disk the folder is copied aside and
+    renamed, in a bucket that file is written last.
+    """
+    if store.exists(f"{folder}/{last}"):
+        return
+    if store.is_local(folder):
+        _place_on_disk(local, folder, last)
+        return
+    for name in sorted(files(local), key=lambda name: (name == last, name)):
+        data = pathlib.Path(local, name).read_bytes()
+        store.write_bytes(f"{folder}/{name}", data)
+
+
+def _place_on_disk(local: str, folder: str, last: str) -> None:
+    parent, name = os.path.split(folder)
+    hidden = os.path.join(parent, f".{name}.{uuid.uuid4().hex}")
+    shutil.copytree(local, hidden)
+    try:
+        store.delete(folder)  # a part of one, left by another hand
+        os.rename(hidden, folder)
+    except OSError:
+        if not store.exists(f"{folder}/{last}"):  # no other run was faster
+            raise
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(hidden)
+
+
+def files(local: str) -> list[str]:
+    """Return the paths of all files below the folder ``local``, relative, sorted."""
+    root = pathlib.Path(local)
+    found = (path for path in root.rglob("*") if path.is_file())
+    return sorted(path.relative_to(root).as_posix() for path in found)
+
+
+def digests(local: str) -> dict[str, str]:
+    """Return the SHA-256 of each file below the folder ``local``, by relative path."""
+    return {
+        name: hashlib.sha256(pathlib.Path(local, name).read_bytes()).hexdigest()
+        for name in files(local)
+    }

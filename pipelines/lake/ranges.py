@@ -1,0 +1,47 @@
+"""Long lists as files: an Arrow file that workers read ranges of.
+
+A list of a million entries is not handed to Beam as elements; the elements name this
+file and a range. On a disk the file is memory-mapped, in a bucket only the record
+batches of the range are fetched.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+
+from pipelines.lake import store
+
+BATCH_ROWS = 4096
+"""Rows of each record batch but the last, so that a range names its batches."""
+
+
+def write(path: str, table: pa.Table) -> None:
+    """Put ``table`` at ``path`` for :func:`read`."""
+    whole = table.combine_chunks()
+    with store.aside(path) as file, pa.ipc.new_file(file, whole.schema) as writer:
+        writer.write_table(whole, max_chunksize=BATCH_ROWS)
+
+
+def read(path: str, start: int = 0, stop: int | None = None) -> pa.Table:
+    """Return the rows of the file at ``path`` from ``start`` up to ``stop``."""
+    with _opened(path) as source, pa.ipc.open_file(source) as reader:
+        first = start // BATCH_ROWS
+        last = reader.num_record_batches
+        if stop is not None:
+            last = min(last, -(-stop // BATCH_ROWS))
+        batches = [reader.get_batch(number) for number in range(first, last)]
+        table = pa.Table.from_batches(batches, reader.schema)
+    skipped = start - first * BATCH_ROWS
+    return table.slice(skipped, None if stop is None else stop - start)
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    if store.is_local(path):
+        yield pa.memory_map(path.removeprefix("file://"))
+        return
+    with fsspec.open(path, "rb") as file:
+        yield pa.PythonFile(file, "r")
