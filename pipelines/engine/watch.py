@@ -1,0 +1,89 @@
+"""Progress of a Beam job, told by the files that it has finished.
+
+It works for every runner, since it looks only at the lake: a bar on a terminal, a
+plain line for about every tenth part in a log.
+"""
+
+import contextlib
+import logging
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import TimeRemainingColumn as Remaining
+
+from pipelines.lake import store
+
+LOCAL_SECONDS = 0.5
+BUCKET_SECONDS = 10.0
+STEPS = 10
+
+log = logging.getLogger(__name__)
+
+
+def finished(paths: Collection[str]) -> int:
+    """Return how many of the files at ``paths`` stand; each folder is listed once."""
+    folders: dict[str, set[str]] = defaultdict(set)
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        folders[folder].add(name)
+    return sum(
+        len(wanted.intersection(store.names(folder)))
+        for folder, wanted in folders.items()
+    )
+
+
+@contextlib.contextmanager
+def watching(paths: Collection[str], what: str) -> Iterator[None]:
+    """Say, while the block runs, how many of the files at ``paths`` stand."""
+    if not paths:
+        yield
+        return
+    stop = threading.Event()
+    watcher = threading.Thread(
+        target=_watch, args=(paths, what, stop), daemon=True, name="watch"
+    )
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join(timeout=BUCKET_SECONDS)
+
+
+def _watch(paths: Collection[str], what: str, stop: threading.Event) -> None:
+    local = store.is_local(next(iter(paths)))
+    pause = LOCAL_SECONDS if local else BUCKET_SECONDS
+    with _teller(what, len(paths)) as tell:
+        while not stop.wait(pause):
+            tell(finished(paths))
+        tell(finished(paths))
+
+
+@contextlib.contextmanager
+def _teller(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    if not sys.stderr.isatty():
+        yield _Lines(what, total)
+        return
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), Remaining())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+class _Lines:
+    """A plain line in the log for about every tenth part."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self._what = what
+        self._total = total
+        self._told = 0
+
+    def __call__(self, done: int) -> None:
+        step = done * STEPS // self._total
+        if step > self._told:
+            self._told = step
+            log.info("%s: %d of %d", self._what, done, self._total)
