@@ -1,6 +1,6 @@
 """The form of a night: what may be asked of one run, typed; and what it becomes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from airflow.sdk import Param
@@ -80,6 +80,6 @@ def flags_of(params: Mapping[str, Any]) -> list[str]:
     return [*words, "--dry-run"] if params.get("dry_run") else words
 
 
-def unknown(conf: Mapping[str, Any] | None, params: Mapping[str, Any]) -> list[str]:
+def unknown(conf: Mapping[str, Any] | None, known: Iterable[str]) -> list[str]:
     """Return the keys of a run's ``conf`` that the form does not have."""
-    return sorted(set(conf or {}) - set(params))
+    return sorted(set(conf or {}) - set(known))

@@ -16,7 +16,6 @@ from latentlake_airflow.child import Child
 FIRST = "ingest"
 BEAM_STAGES = ("ingest", "transform", "encode")
 METRICS = "METRICS "
-XCOM_KEY = "return_value"
 
 
 class Place(NamedTuple):
@@ -98,11 +97,12 @@ class StageOperator(BaseOperator):
         }
 
     def _refuse_unknown(self, context: Context) -> None:
-        unknown = forms.unknown(context["dag_run"].conf, context["params"])
+        known = list(self.dag.params)  # the context's also hold what is unknown
+        unknown = forms.unknown(context["dag_run"].conf, known)
         if unknown:
             raise outcome.AirflowFailException(
                 f"the run's configuration has {', '.join(unknown)}, which this DAG "
-                f"does not know. It knows {', '.join(context['params'])}. "
+                f"does not know. It knows {', '.join(known)}. "
                 "Trigger it anew with those."
             )
 
@@ -112,7 +112,7 @@ class StageOperator(BaseOperator):
         """Leave the counts where they outlive a skip or a failure, too."""
         if metrics is None:
             return
-        context["ti"].xcom_push(key=XCOM_KEY, value=metrics)
+        context["ti"].xcom_push(key="return_value", value=metrics)
         for asset in self.outlets:
             context["outlet_events"][asset].extra = {
                 "run_id": place.run_id,

@@ -69,7 +69,7 @@ def _checked(file: pathlib.Path, values: Mapping[str, Any]) -> Dataset:
         raise ValueError("source.path: is missing; say where the images come from")
     schedule = _section(values, "schedule")
     timezone = schedule.get("timezone", "UTC")
-    if timezone not in zoneinfo.available_timezones():
+    if str(timezone) not in zoneinfo.available_timezones():
         raise ValueError(
             f"schedule.timezone: found {timezone!r}; use one like Europe/Berlin"
         )

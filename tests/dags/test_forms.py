@@ -1,0 +1,55 @@
+import pytest
+from airflow.sdk.exceptions import ParamValidationError
+from latentlake_airflow import forms
+
+
+def values(**given):
+    form = forms.night_form("/images")
+    return {name: param.value for name, param in form.items()} | given
+
+
+def test_a_form_left_as_it_is_asks_for_nothing_but_the_calendar():
+    assert forms.flags_of(values()) == ["--retrain", "auto"]
+
+
+def test_every_filled_field_becomes_a_flag_of_the_first_stage():
+    filled = values(
+        source="/other; rm -rf /",
+        retrain="always",
+        epochs=3,
+        latent_dim=32,
+        dry_run=True,
+    )
+
+    assert forms.flags_of(filled) == [
+        *("--source.path", "/other; rm -rf /"),
+        *("--retrain", "always"),
+        *("--train.epochs", "3"),
+        *("--encoder.latent-dim", "32"),
+        "--dry-run",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ("night", "2026-13-01"),
+        ("night", "yesterday"),
+        ("source", ""),
+        ("retrain", "sometimes"),
+        ("epochs", 0),
+        ("epochs", "3"),
+        ("latent_dim", 1),
+        ("dry_run", "no"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_by_the_form(field, wrong):
+    param = forms.night_form("/images")[field]
+
+    with pytest.raises(ParamValidationError):
+        param.resolve(wrong)
+
+
+def test_the_keys_that_no_field_has_are_named():
+    assert forms.unknown({"epoch": 3, "night": None}, values()) == ["epoch"]
+    assert forms.unknown(None, values()) == []
