@@ -13,7 +13,7 @@ Without a *Run* it looks at the latest night.
 table is not touched by this DAG, so nothing that readers see is at stake.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 from latentlake_airflow import assets, settings
@@ -27,7 +27,6 @@ def classify(dataset: settings.Dataset) -> DAG:
         description=f"Score a classifier on the features of {dataset.name}",
         doc_md=__doc__,
         schedule=[assets.features_of(dataset.name)],
-        start_date=datetime(2026, 1, 1),
         catchup=False,
         max_active_runs=1,
         tags=["latentlake", dataset.name],

@@ -47,7 +47,7 @@ To do a whole night again, trigger it with the same *Night*: finished work is fo
 its content and not done twice.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from airflow.sdk import DAG, CronTriggerTimetable, TriggerRule, chain
 from latentlake_airflow import assets, broken, forms, settings
@@ -67,6 +67,7 @@ LIMITS = {
 
 def nightly(dataset: settings.Dataset) -> DAG:
     """Return the DAG of ``dataset``: every stage in order, the report in any case."""
+    # No start date: unpausing waits for the next night, and runs none that is past.
     own = {
         "train": settings.train_place(),
         "evaluate": {"retries": 0},  # a refusal is an answer, not an accident
@@ -78,7 +79,6 @@ def nightly(dataset: settings.Dataset) -> DAG:
         doc_md=__doc__,
         schedule=dataset.cron
         and CronTriggerTimetable(dataset.cron, timezone=dataset.timezone),
-        start_date=datetime(2026, 1, 1),
         catchup=False,
         max_active_runs=1,
         tags=["latentlake", dataset.name],

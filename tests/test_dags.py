@@ -119,7 +119,7 @@ def test_publish_alone_tells_of_the_table_and_the_classifier_wakes_on_it(birds):
         "birds_features",
         "latentlake://birds/features",
     )
-    assert classify.timetable.asset_condition.objects == [features]
+    assert classify.timetable.asset_condition.objects == (features,)
 
 
 def test_a_night_follows_the_calendar_of_its_dataset(tmp_path, monkeypatch):

@@ -1,7 +1,6 @@
 """The DAG in place of one whose settings cannot be read: it says why."""
 
 import re
-from datetime import datetime
 from typing import Any
 
 from airflow.sdk import DAG, BaseOperator, Context
@@ -34,7 +33,6 @@ def notice(dataset: Dataset) -> DAG:
             file=dataset.file, problem=dataset.problem, name=dataset.name
         ),
         schedule=None,
-        start_date=datetime(2026, 1, 1),
         tags=["latentlake", "broken"],
     ) as dag:
         ShowProblem(task_id="settings", problem=said)

@@ -1,0 +1,87 @@
+"""An Airflow of this checkout's own: its folder, its settings, its secrets."""
+
+import os
+import pathlib
+import secrets
+import subprocess
+import sys
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+DAGS = CHECKOUT / "dags"
+BUNDLED = DAGS / "datasets"
+
+
+def environment(
+    home: pathlib.Path, lake: str, datasets: pathlib.Path, port: int = 8080
+) -> dict[str, str]:
+    """Return the environment of an Airflow that lives in ``home``, on this machine.
+
+    Whatever Airflow the caller's shell is set up for is left out of it.
+    """
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AIRFLOW_", "_AIRFLOW"))
+    }
+    return inherited | {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": f"http://localhost:{port}",
+        "AIRFLOW__API__INSTANCE_NAME": "latentlake",
+        "AIRFLOW__API__SECRET_KEY": _secret(home / "api_secret"),
+        "AIRFLOW__API_AUTH__JWT_SECRET": _secret(home / "jwt_secret"),
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
+        "LATENTLAKE_DATASETS": str(datasets),
+        "LATENTLAKE_LAKE": lake,
+        "LATENTLAKE_PYTHON": sys.executable,
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": "ignore",
+    }
+
+
+def migrate(env: dict[str, str]) -> None:
+    """Make Airflow's database, or bring it up to date; quick where it is.
+
+    Raises:
+        SystemExit: It could not be made; the message says where to read why.
+    """
+    home = pathlib.Path(env["AIRFLOW_HOME"])
+    stamp = home / "migrated"
+    version = _airflow_version()
+    if stamp.exists() and stamp.read_text() == version:
+        return
+    log = home / "migrate.log"
+    with log.open("wb") as file:
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", "db", "migrate"],
+            env=env,
+            cwd=CHECKOUT,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode:
+        raise SystemExit(f"Airflow's database could not be made; why is in {log}")
+    stamp.write_text(version)
+
+
+def _airflow_version() -> str:
+    from importlib.metadata import version
+
+    return version("apache-airflow")
+
+
+def _secret(file: pathlib.Path) -> str:
+    """Return the secret in ``file``, which nobody else may read; make it if need be."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600), "w") as out:
+            out.write(secrets.token_hex(32))  # 64 characters
+    return file.read_text()
