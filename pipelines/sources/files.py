@@ -1,0 +1,300 @@
+"""Files of a source, on any filesystem that fsspec reads: listed, opened, read.
+
+Names from outside are names and nothing more: hidden and system files are left out, a
+link that leaves the root is not followed, and only regular files are ever opened.
+"""
+
+import glob
+import logging
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from typing import IO, Any, NamedTuple
+
+import fsspec
+import tenacity
+from fsspec.implementations.local import LocalFileSystem
+
+from pipelines.errors import BadNight, ConfigError
+from pipelines.records import Rejection
+
+SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+BATCH = 64
+"""Files asked for at once on a remote filesystem."""
+
+_PERMANENT = (
+    FileNotFoundError,
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ImportError,
+    NotImplementedError,
+)
+_STRAY = re.compile("[\udc80-\udcff]")
+_QUOTED = re.compile("%([89A-F][0-9A-F])")
+
+
+Roots = list[str]
+"""Beginnings of URIs (a source's own ``list`` hides the name of the type)."""
+
+
+class FileInfo(NamedTuple):
+    """What a filesystem says of one file.
+
+    Attributes:
+        uri: Absolute path, or URL.
+        bytes: Its size.
+        modified: When it was changed, in microseconds since 1970.
+        etag: The object store's fingerprint of it.
+    """
+
+    uri: str
+    bytes: int | None
+    modified: int | None
+    etag: str | None
+
+
+class Files:
+    """The files at ``path``: one file, a folder tree, or the matches of a glob."""
+
+    def __init__(self, path: str, retries: int) -> None:
+        self.path = path
+        try:
+            self.fs, inner = fsspec.core.url_to_fs(path)
+        except (ValueError, ImportError) as error:
+            raise ConfigError(f"source.path: {path}: {error}.") from error
+        self.local = isinstance(self.fs, LocalFileSystem)
+        self.inner: str = inner.rstrip("/") or "/"
+        self._again = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(1 if self.local else retries + 1),
+            wait=tenacity.wait_random_exponential(multiplier=0.2, max=20),
+            retry=tenacity.retry_if_not_exception_type(_PERMANENT),
+            reraise=True,
+        )
+
+    def uri(self, inner: str) -> str:
+        """Return the name of a file as the image table keeps it."""
+        return plain_name(inner) if self.local else str(self.fs.unstrip_protocol(inner))
+
+    def prefixes(self) -> list[str]:
+        """Return the beginnings of all URIs that a listing of these files covers."""
+        if self.is_folder():
+            return [self.uri(self.inner).rstrip("/") + "/"]
+        if self.fs.exists(self.inner):
+            return [self.uri(self.inner) + "#"]
+        return [self.uri(re.split(r"[*?\[]", self.inner)[0])]
+
+    @property
+    def root(self) -> str:
+        """The folder that all of these files lie below."""
+        prefix = self.prefixes()[0]
+        return prefix[: prefix.rindex("/")] or "/"
+
+    def is_folder(self) -> bool:
+        """Return whether ``path`` is a folder."""
+        return bool(self._again(self.fs.isdir, self.inner))
+
+    def walk(self) -> Iterator[FileInfo]:
+        """Yield every file that counts, in no order.
+
+        Raises:
+            ConfigError: Nothing is there.
+            BadNight: There is a folder, but no file in it, or one cannot be read.
+        """
+        found = False
+        for info in self._walk():
+            found = True
+            yield info
+        if not found:
+            raise BadNight(
+                f"source.path: {self.path} holds no files. Nothing was published; if "
+                "that is meant, take the dataset's settings file away."
+            )
+
+    def _walk(self) -> Iterator[FileInfo]:
+        if self.is_folder():
+            return self._walk_local() if self.local else self._walk_remote()
+        if self._again(self.fs.exists, self.inner):
+            return iter([self.info(self.inner)])
+        if glob.has_magic(self.inner):
+            return self._matches()
+        raise ConfigError(
+            f"source.path: {self.path} is not there. Give a folder, a file or a glob "
+            "that this machine can read."
+        )
+
+    def _matches(self) -> Iterator[FileInfo]:
+        for inner in self._again(self.fs.glob, self.inner):
+            if counts(inner) and self._again(self.fs.isfile, inner):
+                yield self.info(inner)
+
+    def _walk_remote(self) -> Iterator[FileInfo]:
+        for inner, info in self._again(self.fs.find, self.inner, detail=True).items():
+            if counts(inner[len(self.inner) :]):
+                yield self._described(inner, info)
+
+    def _walk_local(self) -> Iterator[FileInfo]:
+        links = 0
+        real_root = os.path.realpath(self.inner)
+        for entry in scan(self.inner):
+            if entry.is_symlink() and not stays_inside(entry.path, real_root):
+                links += 1
+                continue
+            try:
+                found = entry.stat()
+            except OSError:  # gone since the folder was read
+                continue
+            if stat.S_ISREG(found.st_mode):
+                name = plain_name(entry.path)
+                yield FileInfo(name, found.st_size, found.st_mtime_ns // 1000, None)
+        if links:
+            logging.getLogger(__name__).warning(
+                "%s: left out %d links to folders, to nothing, or out of the source",
+                self.path,
+                links,
+            )
+
+    def info(self, inner: str) -> FileInfo:
+        """Return what the filesystem says of one file.
+
+        Raises:
+            OSError: It is not there, or is not a regular file.
+        """
+        if not self.local:
+            return self._described(inner, self._again(self.fs.info, inner))
+        found = os.stat(real_name(inner))
+        if not stat.S_ISREG(found.st_mode):
+            raise FileNotFoundError(f"{inner} is not a regular file")
+        return FileInfo(
+            plain_name(inner), found.st_size, found.st_mtime_ns // 1000, None
+        )
+
+    def _described(self, inner: str, info: dict[str, Any]) -> FileInfo:
+        when = next(
+            (info[key] for key in ("mtime", "LastModified", "updated", "created")
+             if info.get(key) is not None),
+            None,
+        )  # fmt: skip
+        etag = info.get("ETag") or info.get("etag")
+        size = info.get("size")
+        return FileInfo(self.uri(inner), size, microseconds(when), etag)
+
+    def open(self, uri: str) -> IO[bytes]:
+        """Return the file at ``uri``, open for reading."""
+        if self.local:
+            self.info(uri)  # never open a pipe or a device: that could wait for ever
+            return open(real_name(uri), "rb")
+        return self._again(self.fs.open, uri, "rb")
+
+    def read_at(self, file: IO[bytes], offset: int, length: int) -> bytes:
+        """Return ``length`` bytes of an open file, fewer where it ends early."""
+
+        def read() -> bytes:
+            file.seek(offset)
+            return file.read(length)
+
+        return self._again(read)
+
+    def read(self, uris: Sequence[str]) -> Iterator[bytes | Rejection]:
+        """Yield the whole content of each file, many at once where that helps."""
+        if self.local:
+            yield from (read_local(uri) for uri in uris)
+            return
+        for start in range(0, len(uris), BATCH):
+            yield from self._read_batch(list(uris[start : start + BATCH]))
+
+    def _read_batch(self, uris: list[str]) -> Iterator[bytes | Rejection]:
+        inner = [self.fs._strip_protocol(uri) for uri in uris]
+        found = self.fs.cat(inner, on_error="return")
+        for uri, name in zip(uris, inner, strict=True):
+            data = found.get(name, FileNotFoundError(name))
+            yield data if isinstance(data, bytes) else self._read_one(uri, name)
+
+    def _read_one(self, uri: str, name: str) -> bytes | Rejection:
+        try:
+            return self._again(self.fs.cat_file, name)
+        except _PERMANENT as error:
+            return missing(uri, error)
+
+
+def scan(folder: str) -> Iterator[os.DirEntry[str]]:
+    """Yield what lies below a local folder, folders aside; links are not walked into.
+
+    Raises:
+        BadNight: A folder cannot be read, so that nothing can be said of what is gone.
+    """
+    todo = [folder]
+    while todo:
+        place = todo.pop()
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if hidden(entry.name):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(entry.path)
+                    else:
+                        yield entry
+        except OSError as error:
+            raise BadNight(
+                f"{place}: this folder of the source cannot be read "
+                f"({error.strerror}). Nothing was published; make it readable."
+            ) from error
+
+
+def hidden(name: str) -> bool:
+    """Return whether a file or folder of this name is the system's own business."""
+    return name.startswith(".") or name.lower() in SYSTEM_NAMES
+
+
+def counts(path: str) -> bool:
+    """Return whether no part of ``path`` is hidden."""
+    return not any(hidden(part) for part in path.split("/") if part)
+
+
+def stays_inside(link: str, real_root: str) -> bool:
+    """Return whether a link leads to a file below the root."""
+    real = os.path.realpath(link)
+    return real.startswith(real_root.rstrip("/") + "/") and os.path.isfile(real)
+
+
+def read_local(uri: str) -> bytes | Rejection:
+    """Return the content of a regular file on this machine."""
+    try:
+        name = real_name(uri)
+        if not stat.S_ISREG(os.stat(name).st_mode):
+            return Rejection("missing", "not a regular file")
+        with open(name, "rb") as file:
+            return file.read()
+    except _PERMANENT as error:
+        return missing(uri, error)
+
+
+def missing(uri: str, error: Exception) -> Rejection:
+    """Return the rejection of an entry that was listed and is not to be had."""
+    return Rejection("missing", f"{uri}: {type(error).__name__}: {error}"[:200])
+
+
+def plain_name(path: str) -> str:
+    """Return ``path`` with the bytes that are no text quoted, as ``%FF``."""
+    if path.isascii():
+        return path
+    return _STRAY.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", path)
+
+
+def real_name(path: str) -> str:
+    """Return the name on disk of a path that :func:`plain_name` may have quoted."""
+    if "%" not in path or os.path.lexists(path):
+        return path
+    return _QUOTED.sub(lambda found: chr(int(found[1], 16) + 0xDC00), path)
+
+
+def microseconds(when: Any) -> int | None:
+    """Return a time as filesystems give it (seconds, datetime) in microseconds."""
+    if hasattr(when, "timestamp"):
+        when = when.timestamp()
+    return round(when * 1e6) if isinstance(when, int | float) else None

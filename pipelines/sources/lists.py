@@ -1,0 +1,163 @@
+"""A CSV or Parquet list of paths or URIs, with labels and splits beside them."""
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.config import SourceSettings
+from pipelines.errors import BadNight, ConfigError
+from pipelines.records import Entry, Rejection, Split
+from pipelines.sources.containers import only
+from pipelines.sources.files import FileInfo, Files, Roots
+from pipelines.sources.splits import split_of, splits_by_file
+
+ENDINGS = (".csv", ".tsv", ".parquet")
+MOST_ROOTS = 100
+
+Row = tuple[object, object, object]
+
+
+class ListSource:
+    """Files named by a list; a relative path is taken from the list's folder.
+
+    What a list names twice is one entry: its first row counts.
+    """
+
+    def __init__(self, settings: SourceSettings) -> None:
+        self._settings = settings
+        self._files = Files(settings.path, settings.retries)
+        self._others: dict[str, Files] = {}
+
+    def roots(self) -> Roots:
+        """Return the folders that the lists name files in, and the lists' own."""
+        folders = {_folder(info.uri) for info in only(self._files, ENDINGS, "list")}
+        folders |= {_folder(uri) for _, uri, _, _ in self._named()}
+        while len(folders) > MOST_ROOTS:
+            folders = {_folder(folder) for folder in folders}
+        return _outermost(folders)
+
+    def list(self) -> Iterator[Entry]:
+        seen: set[str] = set()
+        for _, uri, label, split in self._named():
+            if uri in seen:
+                continue
+            seen.add(uri)
+            info = self._info(uri)
+            yield Entry(
+                uri, info.bytes, info.modified, info.etag, label, split, container=uri
+            )
+
+    def _named(self) -> Iterator[tuple[str, str, str | None, Split | None]]:
+        """Yield list, URI, label and split for each row that names something."""
+        lists = only(self._files, ENDINGS, "list")
+        splits = splits_by_file(info.uri for info in lists)
+        for info in lists:
+            folder = _folder(info.uri)
+            with self._files.open(info.uri) as file:
+                for path, label, split in self._rows(file, info.uri):
+                    if not path:
+                        continue
+                    own = split_of(split) or splits.get(info.uri)
+                    uri = _absolute(str(path), folder)
+                    yield info.uri, uri, self._label(label), own
+
+    def _label(self, value: object) -> str | None:
+        if self._settings.label == "none" or value is None or value == "":
+            return None
+        return str(value)
+
+    def _rows(self, file: IO[bytes], uri: str) -> Iterator[Row]:
+        if uri.lower().endswith(".parquet"):
+            return self._parquet_rows(file, uri)
+        return self._csv_rows(file, uri)
+
+    def _csv_rows(self, file: IO[bytes], uri: str) -> Iterator[Row]:
+        text = io.TextIOWrapper(file, "utf-8-sig", newline="")
+        comma = "\t" if uri.lower().endswith(".tsv") else ","
+        try:
+            rows = csv.DictReader(text, delimiter=comma)
+            wanted = self._columns(rows.fieldnames or (), uri)
+            for row in rows:
+                path, label, split = (row.get(name) for name in wanted)
+                yield path, label, split
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise BadNight(
+                f"{uri}: cannot be read as a list in UTF-8 ({error}). Nothing was "
+                "published; write it anew."
+            ) from error
+
+    def _parquet_rows(self, file: IO[bytes], uri: str) -> Iterator[Row]:
+        try:
+            table = pq.ParquetFile(file)
+            wanted = self._columns(table.schema_arrow.names, uri)
+            there = [name for name in wanted if name in table.schema_arrow.names]
+            for batch in table.iter_batches(columns=there):
+                for row in batch.to_pylist():
+                    path, label, split = (row.get(name) for name in wanted)
+                    yield path, label, split
+        except pa.ArrowException as error:
+            raise BadNight(
+                f"{uri}: is not a whole Parquet file ({error}). Nothing was published."
+            ) from error
+
+    def _columns(self, names: Sequence[str], uri: str) -> tuple[str, str, str]:
+        settings = self._settings
+        if settings.uri_column not in names:
+            raise ConfigError(
+                f"{uri}: source.uri_column is {settings.uri_column!r}, and the columns "
+                f"of this list are {', '.join(names) or 'none'}."
+            )
+        return settings.uri_column, settings.label_column, settings.split_column
+
+    def _info(self, uri: str) -> FileInfo:
+        """Return what is known of a listed file; nothing, where it is not there."""
+        try:
+            files = self._on(uri)
+            return files.info(uri if files.local else files.fs._strip_protocol(uri))
+        except (OSError, ValueError, ImportError, ConfigError):
+            return FileInfo(uri, None, None, None)
+
+    def _on(self, uri: str) -> Files:
+        """Return a reader for the filesystem that ``uri`` names."""
+        kind = uri.partition("://")[0] if "://" in uri else ""
+        if kind not in self._others:
+            self._others[kind] = Files(uri, self._settings.retries)
+        return self._others[kind]
+
+    def read(
+        self, entries: Sequence[Entry]
+    ) -> Iterator[tuple[Entry, bytes | Rejection]]:
+        for entry in entries:
+            uri = entry.source_uri
+            try:
+                (content,) = self._on(uri).read([uri])
+            except (ValueError, ConfigError) as error:
+                content = Rejection("missing", f"{error}"[:200])
+            yield entry, content
+
+
+def _absolute(path: str, folder: str) -> str:
+    path = path.removeprefix("file://")
+    if "://" in path:
+        return path
+    if "://" in folder:
+        return f"{folder}/{path}"
+    return os.path.normpath(os.path.join(folder, path))
+
+
+def _folder(uri: str) -> str:
+    return uri.rpartition("/")[0]
+
+
+def _outermost(folders: set[str]) -> Roots:
+    """Return the folders that lie in no other of them, each with its last slash."""
+    kept: list[str] = []
+    for folder in sorted(f"{folder}/" for folder in folders):
+        if not kept or not folder.startswith(kept[-1]):
+            kept.append(folder)
+    return kept
