@@ -46,6 +46,7 @@ setup(
         "pyiceberg[sql-sqlite]>=0.12",
         "rich>=14",
         "simplejpeg>=1.8",
+        "tenacity>=9",
         "tyro>=1.0",
     ],
     extras_require={
