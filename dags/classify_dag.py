@@ -41,6 +41,7 @@ def classify(dataset: settings.Dataset) -> DAG:
             )
         },
         default_args={
+            "owner": "latentlake",
             "retries": settings.retries(),
             "retry_delay": timedelta(minutes=1),
             "retry_exponential_backoff": 2,

@@ -84,6 +84,7 @@ def nightly(dataset: settings.Dataset) -> DAG:
         tags=["latentlake", dataset.name],
         params=forms.night_form(dataset.source),
         default_args={
+            "owner": "latentlake",
             "retries": settings.retries(),
             "retry_delay": timedelta(minutes=1),
             "retry_exponential_backoff": 2,

@@ -1,0 +1,96 @@
+"""Airflow's UI as ``make up`` and ``make down`` start and stop it."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import psutil
+import pytest
+
+SCRIPT = pathlib.Path(__file__).parents[2] / "deploy" / "local" / "airflow.py"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def tell(verb, home, port, **env):
+    return subprocess.run(
+        [sys.executable, SCRIPT, verb, "--home", home, "--port", str(port)],
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def living(home):
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("AIRFLOW_HOME") == str(home):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture
+def datasets(tmp_path):
+    """Return a folder with one dataset."""
+    folder = tmp_path / "datasets"
+    folder.mkdir()
+    (folder / "birds.toml").write_text('[source]\npath = "/birds"\n')
+    return str(folder)
+
+
+def test_a_port_that_is_taken_is_named(tmp_path, datasets):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+
+        done = tell("up", tmp_path / "home", port, LATENTLAKE_DATASETS=datasets)
+
+    assert done.returncode != 0
+    assert f"Port {port} is taken" in done.stderr
+    assert living(tmp_path / "home") == []
+
+
+def test_down_says_that_nothing_is_up(tmp_path):
+    done = tell("down", tmp_path / "home", 1)
+
+    assert (done.returncode, done.stdout.strip()) == (0, "Airflow is not up.")
+
+
+@pytest.mark.slow
+def test_airflow_comes_up_on_this_machine_alone_and_leaves_nothing(tmp_path, datasets):
+    home, port = tmp_path / "home", free_port()
+    try:
+        done = tell("up", home, port, LATENTLAKE_DATASETS=datasets)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "classify_birds, nightly_birds" in done.stdout
+        url = f"http://127.0.0.1:{port}/api/v2/monitor/health"
+        with urllib.request.urlopen(url) as answer:
+            health = json.load(answer)
+        assert {part["status"] for part in health.values()} == {"healthy"}
+        listening = {
+            one.laddr.ip
+            for process in living(home)
+            for one in process.net_connections()
+            if one.status == psutil.CONN_LISTEN
+        }
+        assert listening == {"127.0.0.1"}
+        assert "already up" in tell("up", home, port).stdout
+    finally:
+        done = tell("down", home, port)
+
+    assert done.stdout.strip() == "Airflow is down."
+    assert living(home) == []
