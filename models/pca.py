@@ -11,7 +11,7 @@ Floats = NDArray[np.float32]
 Batches = Callable[[], Iterable[Pixels]]
 """Gives the same images each time it is called, a batch at a time."""
 
-EXACT_BYTES = 2**30
+EXACT_BYTES = 2**27
 """Below this the images are held in memory and scikit-learn fits them."""
 OVERSAMPLING = 16
 ROUNDS = 6
