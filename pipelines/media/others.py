@@ -51,7 +51,7 @@ def decode(data: bytes, name: str, spec: ImageSettings) -> Decoded:
     plain = _PLAIN_PNM.match(data)
     if plain:
         return _plain_pnm(data, plain, spec)
-    if name in ("png", "webp"):
+    if name in ("png", "gif", "webp"):
         width, height = _size(data, name)
         check_size(width, height, spec)
     try:
@@ -84,6 +84,10 @@ def _size(data: bytes, name: str) -> tuple[int, int]:
         if len(data) < 33:
             raise Refused("truncated", f"{len(data)} bytes end within the header")
         return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    if name == "gif":
+        if len(data) < 13:
+            raise Refused("truncated", f"{len(data)} bytes end within the header")
+        return int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
     return _webp_size(data)
 
 

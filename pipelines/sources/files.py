@@ -128,8 +128,9 @@ class Files:
         )
 
     def _matches(self) -> Iterator[FileInfo]:
+        fixed = len(re.split(r"[*?\[]", self.inner)[0].rpartition("/")[0])
         for inner in self._again(self.fs.glob, self.inner):
-            if counts(inner) and self._again(self.fs.isfile, inner):
+            if counts(inner[fixed:]) and self._again(self.fs.isfile, inner):
                 yield self.info(inner)
 
     def _walk_remote(self) -> Iterator[FileInfo]:
