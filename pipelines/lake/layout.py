@@ -39,9 +39,9 @@ class Lake:
         """The Iceberg warehouse."""
         return self.join("warehouse")
 
-    def table(self, name: str) -> str:
-        """Return the folder of one Iceberg table."""
-        return self.join("warehouse", self.dataset, name)
+    def table(self, name: str, *parts: str) -> str:
+        """Return a place of one Iceberg table."""
+        return self.join("warehouse", self.dataset, name, *parts)
 
     @property
     def accepted(self) -> str:

@@ -44,8 +44,8 @@ def hold(lake: Lake, holder: str, wait_s: float = WAIT_S) -> Iterator[None]:
             {"holder": holder, "pid": os.getpid(), "host": socket.gethostname()},
         )
         yield
-        store.delete(lake.lease_holder)
     finally:
+        store.delete(lake.lease_holder)
         lock.release()
 
 
