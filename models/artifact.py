@@ -20,6 +20,7 @@ import keras
 import numpy as np
 
 from models import device, metrics
+from models.spec import IMAGE
 from models.transform import (
     GRAPH,
     ArtifactError,
@@ -225,10 +226,7 @@ def _load_model(path: str) -> keras.Model:
     if strange:
         raise ArtifactError(f"{path}: has layers we do not make: {sorted(strange)}.")
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    compiled = device.jit_compile()
-    if compiled != "auto":
-        model.jit_compile = compiled
-    return model
+    return device.settle(model)
 
 
 def _layers_in(config: dict[str, Any]) -> list[str]:
@@ -246,17 +244,13 @@ def _normaliser(transform: Transform) -> Callable[[np.ndarray], np.ndarray]:
     import tensorflow as tf  # only this kind of transform needs it
 
     graph = tf.saved_model.load(os.path.join(transform.folder, GRAPH))
-    signature = graph.signatures["transform_signature"]
-    (name, spec), *others = signature.structured_input_signature[1].items()
-    if others:
-        raise ArtifactError(f"{transform.folder}: its graph takes more than an image.")
+    signature = graph.signatures["serving_default"]
+    (name,) = signature.structured_input_signature[1]
 
     def apply(pixels: np.ndarray) -> np.ndarray:
-        data: Any = pixels
-        if spec.dtype == tf.string:  # one string of bytes an image
-            rows = [one.tobytes() for one in pixels]
-            data = np.array(rows, object).reshape(-1, *spec.shape[1:])
-        (values,) = signature(**{name: tf.constant(data)}).values()
-        return np.asarray(values.numpy(), np.float32).reshape(pixels.shape)
+        strings = [image.tobytes() for image in pixels]
+        values = signature(**{name: tf.constant(strings)})[IMAGE].numpy()
+        return np.asarray(values, np.float32).reshape(pixels.shape)
 
+    apply.graph = graph  # type: ignore[attr-defined]  # keeps its variables alive
     return apply

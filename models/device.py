@@ -5,7 +5,7 @@ import importlib.util
 import logging
 import os
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,6 +36,14 @@ def jit_compile() -> bool | Literal["auto"]:
 
     on_cpu = keras.backend.backend() == "tensorflow" and not accelerators()
     return False if on_cpu else "auto"
+
+
+def settle(model: Any) -> Any:
+    """Return ``model``, told how to compile: a loaded or built one knows nothing."""
+    compiled = jit_compile()
+    if compiled != "auto":
+        model.jit_compile = compiled
+    return model
 
 
 @contextlib.contextmanager

@@ -262,16 +262,16 @@ def _finish(training: _Training) -> tuple[keras.Model, keras.Model]:
     """Return encoder and decoder, the latent whitened on training images."""
     parts, settings = training.parts, training.settings
     rows = training.whole(training.train.order(settings.seed, 0)[:WHITENED])
-    parts.features.jit_compile = training.model.jit_compile
+    features = device.settle(parts.features)
     moments = Moments(parts.features.output_shape[1])
     for images in training.images(training.train, rows):
-        moments.add(parts.features.predict_on_batch(images))
+        moments.add(features.predict_on_batch(images))
     mean, covariance, cut = moments.mean, moments.covariance, parts.halves.bottleneck
     bottleneck = whiten(mean[:cut], covariance[:cut, :cut], cut)
     pooled = whiten(mean[cut:], covariance[cut:, cut:], parts.halves.pooled)
     return (
-        training.preset.encoder(parts, bottleneck, pooled),
-        training.preset.decoder(parts, bottleneck),
+        device.settle(training.preset.encoder(parts, bottleneck, pooled)),
+        device.settle(training.preset.decoder(parts, bottleneck)),
     )
 
 
