@@ -186,10 +186,20 @@ def stage_lines(facts: Facts) -> list[StageLine]:
             wall=cost.get("wall_s", 0.0),
             cpu=cost.get("cpu_s", 0.0),
             peak=cost.get("peak_mib", 0.0),
-            rate=facts.figure(stage, "images_per_s"),
+            rate=_rate(facts, stage),
             note=str(facts.manifests[stage].get("note", "")),
             wall_share=cost.get("wall_s", 0.0) / (longest or 1.0),
             peak_share=cost.get("peak_mib", 0.0) / (largest or 1.0),
         )
         for stage, cost in costs.items()
     ]
+
+
+def _rate(facts: Facts, stage: str) -> float | None:
+    """Return the images that ``stage`` carried in a second, where it can be told."""
+    said = facts.figure(stage, "images_per_s")
+    if said is not None or stage != "train":
+        return said
+    images, epochs = facts.count(stage, "train"), facts.count(stage, "epochs")
+    seconds = facts.figure(stage, "seconds")
+    return images * epochs / seconds if images and epochs and seconds else None

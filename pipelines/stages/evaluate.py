@@ -28,6 +28,9 @@ def run(run: Run, beam_flags: list[str]) -> StageResult:
     found = _found_before(run, space_id)
     if found is None:
         log.info("evaluate: judging candidate %s", space_id)
+        from models import device
+
+        device.choose_backend()  # before Keras is imported
         from pipelines.stages import judging
 
         found = _described(run, space_id) | judging.judge(run, space_id)

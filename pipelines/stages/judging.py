@@ -1,15 +1,17 @@
 """How evaluate judges: the same held-out images for candidate, PCA and accepted."""
 
 import dataclasses
+import os
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
-from models.artifact import Artifact
 
 from models import artifact, pca
+from models.artifact import Artifact
 from pipelines.errors import ArtifactMismatch
-from pipelines.lake import inventory, pointer
+from pipelines.lake import folders, inventory, pointer, store
 from pipelines.lake.run import Run
 from pipelines.pages import keepsake
 from pipelines.stages import gate, keep, measure
@@ -33,12 +35,17 @@ class Rival:
 
 def judge(run: Run, space_id: str) -> dict[str, Any]:
     """Return what was found about the candidate; leave pictures for the report."""
+    with tempfile.TemporaryDirectory(prefix="latentlake-") as work:
+        return _judge(run, space_id, work)
+
+
+def _judge(run: Run, space_id: str, work: str) -> dict[str, Any]:
     exam = set_exam(run)
-    candidate = load(run, space_id)
+    candidate = load(run, space_id, work)
     seed = run.settings.train.seed
     yardstick = pca.fit(exam.train.batches, candidate.latent_dim, seed)
     mine, theirs = (measure.examine(model, exam) for model in (candidate, yardstick))
-    rival = find_rival(run, space_id, exam, mine)
+    rival = find_rival(run, candidate, work, exam, mine)
     evidence = weigh(run, exam, (mine, theirs), rival)
     verdict = gate.judge(evidence, run.settings.gate)
     pictures = keep.make(exam.held_out, mine, candidate, yardstick)
@@ -63,15 +70,19 @@ def set_exam(run: Run) -> Exam:
     return measure.set_exam(train, held_out, limits)
 
 
-def load(run: Run, space_id: str) -> Artifact:
-    """Return the encoder of a space, checked.
+def load(run: Run, space_id: str, work: str) -> Artifact:
+    """Return the encoder of a space, checked; copied to ``work`` from a bucket.
 
     Raises:
         ArtifactMismatch: Its files are not what its card says.
     """
     folder = run.lake.encoder(space_id)
+    local = folder
+    if not store.is_local(folder):
+        local = os.path.join(work, space_id)
+        folders.fetch(folder, local)
     try:
-        return artifact.load(folder)
+        return artifact.load(local)
     except artifact.ArtifactError as error:
         raise ArtifactMismatch(
             f"{folder}: {error} Restore the folder from a copy, or have a new encoder "
@@ -79,14 +90,16 @@ def load(run: Run, space_id: str) -> Artifact:
         ) from error
 
 
-def find_rival(run: Run, space_id: str, exam: Exam, mine: Shown) -> Rival | None:
+def find_rival(
+    run: Run, candidate: Artifact, work: str, exam: Exam, mine: Shown
+) -> Rival | None:
     """Return the accepted encoder and what it shows on the same images."""
     standing = pointer.read(run.lake)
     if standing is None:
         return None
-    if standing.space_id == space_id:
-        return Rival(space_id, mine)
-    accepted = load(run, standing.space_id)
+    if standing.space_id == candidate.space_id:
+        return Rival(standing.space_id, mine)
+    accepted = load(run, standing.space_id, work)
     fits = accepted.card["image_spec_id"] == run.image_spec_id
     return Rival(standing.space_id, measure.examine(accepted, exam) if fits else None)
 
