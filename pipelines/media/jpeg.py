@@ -29,7 +29,6 @@ _HARMLESS = re.compile(
     r"revision number|subsampling level",
     re.I,
 )
-_ADOBE = 0xEE
 _EXIF = 0xE1
 
 
@@ -70,7 +69,7 @@ def decode(data: bytes, spec: ImageSettings) -> Decoded:
     least = _least(width, height, turned, spec)
     if space in ("CMYK", "YCCK"):
         inks = _pixels(data, "CMYK", least)
-        return Decoded(_from_cmyk(inks, _ADOBE in segments), width, height, turned)
+        return Decoded(_from_cmyk(inks), width, height, turned)
     return Decoded(_pixels(data, SPACES[spec.channels], least), width, height, turned)
 
 
@@ -109,9 +108,7 @@ def _verdict(message: str) -> Exception:
     return Refused("corrupt", message)
 
 
-def _from_cmyk(inks: np.ndarray, inverted: bool) -> np.ndarray:
-    """Return RGB for CMYK, which Adobe's programs write inverted."""
-    if not inverted:
-        inks = 255 - inks
+def _from_cmyk(inks: np.ndarray) -> np.ndarray:
+    """Return RGB for CMYK, inverted as Adobe's programs write it (and so all others)."""
     light = inks.astype(np.uint16)
     return ((light[..., :3] * light[..., 3:] + 127) // 255).astype(np.uint8)
