@@ -49,12 +49,14 @@ class Draft(NamedTuple):
         branch: Its audit branch.
         base: The snapshot of ``main`` that it was made from.
         snapshot: The snapshot at the head of the branch.
+        added: Paths of the data files that it added.
     """
 
     name: Name
     branch: str
     base: int
     snapshot: int
+    added: Sequence[str]
 
 
 def build(lake: Lake, name: Name, branch: str, base: int, change: Change) -> Draft:
@@ -74,7 +76,7 @@ def build(lake: Lake, name: Name, branch: str, base: int, change: Change) -> Dra
                     parquet_file_to_data_file(table.io, table.metadata, path)
                 )
     head = tables.load(lake, name).metadata.refs[branch].snapshot_id
-    return Draft(name, branch, base, head)
+    return Draft(name, branch, base, head, change.add)
 
 
 def move(lake: Lake, draft: Draft) -> bool:
@@ -91,18 +93,13 @@ def move(lake: Lake, draft: Draft) -> bool:
         if found != draft.base:
             return False
         try:
+            # In this order: of two asserted refs PyIceberg keeps the first, main.
             manage = table.manage_snapshots().set_current_snapshot(draft.snapshot)
             manage.remove_branch(draft.branch).commit()
         except CommitFailedException:
             continue  # something else of the table changed: look again
         return True
     return False
-
-
-def drop(lake: Lake, draft: Draft | None) -> None:
-    """Remove the branch of ``draft``, which is not to be published."""
-    if draft is not None:
-        drop_branch(lake, draft.name, draft.branch)
 
 
 def drop_branch(lake: Lake, name: Name, branch: str) -> None:
@@ -135,8 +132,7 @@ def release(lake: Lake, name: Name) -> None:
 
 def refuse_held(lake: Lake) -> None:
     """Raise :class:`PublishHeld` where a rollback holds one of the tables."""
-    names: tuple[Name, ...] = ("features", "images")
-    for name in names:
+    for name in tables.NAMES:
         reason = held(tables.find(lake, name))
         if reason is not None:
             raise PublishHeld(

@@ -3,7 +3,7 @@
 How they are written stands in ``branches`` and ``datafiles``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import pyarrow as pa
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyiceberg.table.snapshots import Snapshot
 
 Name = Literal["images", "features"]
-MAIN = "main"
+NAMES: tuple[Name, ...] = ("images", "features")
 PREFIX = "latentlake."
 """Of our properties of snapshots and tables: run_id, night, space_id, drift, hold."""
 
@@ -78,6 +78,12 @@ FEATURES_SCHEMA = pa.schema(
 SCHEMAS: dict[Name, pa.Schema] = {"images": IMAGES_SCHEMA, "features": FEATURES_SCHEMA}
 
 
+PROPERTIES = {
+    "write.parquet.compression-codec": "zstd",
+    "write.metadata.metrics.column.latent.element": "none",
+}
+
+
 class Bases(NamedTuple):
     """The snapshots that ``main`` of both tables names; none for a missing table."""
 
@@ -108,8 +114,7 @@ def ensure(lake: Lake) -> None:
     Each is born with an empty snapshot: a table never written refuses a branch.
     """
     catalog = open_catalog(lake)
-    names: tuple[Name, ...] = ("images", "features")
-    for name in names:
+    for name in NAMES:
         identifier = (lake.dataset, name)
         try:
             table = catalog.load_table(identifier)
@@ -121,7 +126,7 @@ def ensure(lake: Lake) -> None:
                     schema=pyarrow_to_schema(numbered(SCHEMAS[name])),
                     location=lake.table(name),
                     partition_spec=_partitions(name),
-                    properties={"write.parquet.compression-codec": "zstd"},
+                    properties=PROPERTIES,
                 )
             except (TableAlreadyExistsError, NamespaceAlreadyExistsError):
                 table = catalog.load_table(identifier)  # another run was faster
@@ -187,12 +192,17 @@ def properties_of(snapshot: "Snapshot | None") -> dict[str, str]:
 
 
 def parts(
-    table: "Table", snapshot: int, columns: Sequence[str]
+    table: "Table",
+    snapshot: int,
+    columns: Sequence[str],
+    only: Container[str] | None = None,
 ) -> Iterator[tuple["DataFile", pa.Table]]:
-    """Yield each data file of a snapshot with its rows, one file at a time."""
+    """Yield each data file of a snapshot (``only`` these) with its rows, in turn."""
     scan = table.scan(snapshot_id=snapshot, selected_fields=tuple(columns))
     reader = ArrowScan(table.metadata, table.io, scan.projection(), scan.row_filter)
     for task in sorted(scan.plan_files(), key=lambda task: task.file.file_path):
+        if only is not None and task.file.file_path not in only:
+            continue
         yield task.file, plain(reader.to_table([task]), table.name()[-1], columns)
 
 
