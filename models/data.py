@@ -64,11 +64,18 @@ class Examples:
             ValueError: A record is damaged, or its image has another size; the
                 message names the file and the record.
         """
-        images = np.empty((len(rows), self.shape.size), np.float32)
+        wanted = np.asarray(rows, np.int64)
+        images = np.empty((len(wanted), self.shape.size), np.float32)
         ids: list[str] = []
         labels: list[str | None] = []
-        for place, row in enumerate(rows):
-            features = self._features(int(row))
+        files = np.searchsorted(self._ends, wanted, side="right")
+        numbers = wanted - np.concatenate([[0], self._ends])[files]
+        places = zip(files.tolist(), numbers.tolist(), strict=True)
+        frames = self._frames[wanted].tolist()
+        for place, ((file, number), frame) in enumerate(
+            zip(places, frames, strict=True)
+        ):
+            features = self._features(self.paths[file], number, *frame)
             images[place] = features[IMAGE]
             ids.append(_text(features.get(IMAGE_ID)) or "")
             labels.append(_text(features.get(LABEL)))
@@ -92,11 +99,9 @@ class Examples:
         parts = [rows[start : start + size] for start in range(0, len(rows), size)]
         return _ahead(self.read(part) for part in parts)
 
-    def _features(self, row: int) -> dict[str, tfrecord.Feature]:
-        file = int(np.searchsorted(self._ends, row, side="right"))
-        path = self.paths[file]
-        number = row - (int(self._ends[file - 1]) if file else 0)
-        start, length = (int(one) for one in self._frames[row])
+    def _features(
+        self, path: str, number: int, start: int, length: int
+    ) -> dict[str, tfrecord.Feature]:
         data = self._files.read(path, start, length + _TAIL)
         frame = tfrecord.Frame(0, length)
         payload = tfrecord.payload_of(memoryview(data), frame, path, number)

@@ -126,9 +126,9 @@ def decode_example(payload: bytes | memoryview) -> dict[str, Feature]:
         example = _EXAMPLE.FromString(bytes(payload))
     except message.DecodeError as error:
         raise ValueError(f"not a tf.Example: {error}") from error
-    features = {}
-    for name, feature in example.features.feature.items():
-        value = _value_of(feature)
+    features, found = {}, example.features.feature
+    for name in found:  # its items() is slow Python
+        value = _value_of(found[name])
         if value is not None:
             features[name] = value
     return features
