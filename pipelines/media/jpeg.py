@@ -109,6 +109,6 @@ def _verdict(message: str) -> Exception:
 
 
 def _from_cmyk(inks: np.ndarray) -> np.ndarray:
-    """Return RGB for CMYK, inverted as Adobe's programs write it (and so all others)."""
+    """Return RGB for CMYK, which is inverted in JPEGs: Adobe's habit, now all's."""
     light = inks.astype(np.uint16)
     return ((light[..., :3] * light[..., 3:] + 127) // 255).astype(np.uint8)

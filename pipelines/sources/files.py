@@ -18,8 +18,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipelines.errors import BadNight, ConfigError
 from pipelines.records import Rejection
+from pipelines.sources.names import counts, hidden, plain_name, real_name
 
-SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 BATCH = 64
 """Files asked for at once on a remote filesystem."""
 
@@ -34,8 +34,6 @@ _PERMANENT = (
     ImportError,
     NotImplementedError,
 )
-_STRAY = re.compile("[\udc80-\udcff]")
-_QUOTED = re.compile("%([89A-F][0-9A-F])")
 
 
 Roots = list[str]
@@ -247,16 +245,6 @@ def scan(folder: str) -> Iterator[os.DirEntry[str]]:
             ) from error
 
 
-def hidden(name: str) -> bool:
-    """Return whether a file or folder of this name is the system's own business."""
-    return name.startswith(".") or name.lower() in SYSTEM_NAMES
-
-
-def counts(path: str) -> bool:
-    """Return whether no part of ``path`` is hidden."""
-    return not any(hidden(part) for part in path.split("/") if part)
-
-
 def stays_inside(link: str, real_root: str) -> bool:
     """Return whether a link leads to a file below the root."""
     real = os.path.realpath(link)
@@ -278,20 +266,6 @@ def read_local(uri: str) -> bytes | Rejection:
 def missing(uri: str, error: Exception) -> Rejection:
     """Return the rejection of an entry that was listed and is not to be had."""
     return Rejection("missing", f"{uri}: {type(error).__name__}: {error}"[:200])
-
-
-def plain_name(path: str) -> str:
-    """Return ``path`` with the bytes that are no text quoted, as ``%FF``."""
-    if path.isascii():
-        return path
-    return _STRAY.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", path)
-
-
-def real_name(path: str) -> str:
-    """Return the name on disk of a path that :func:`plain_name` may have quoted."""
-    if "%" not in path or os.path.lexists(path):
-        return path
-    return _QUOTED.sub(lambda found: chr(int(found[1], 16) + 0xDC00), path)
 
 
 def microseconds(when: Any) -> int | None:

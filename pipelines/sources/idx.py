@@ -169,8 +169,11 @@ def _split(name: str) -> Split | None:
 
 def _labels_beside(uri: str, known: Sequence[str]) -> str | None:
     """Return the labels file that belongs to an images file, compressed or not."""
-    name = uri.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1")
-    for candidate in (name, f"{name}.gz"):
+    folder, _, name = uri.removesuffix(".gz").rpartition("/")
+    name = (
+        name.replace("images", "labels").replace("idx3", "idx1").replace("idx4", "idx1")
+    )
+    for candidate in (f"{folder}/{name}", f"{folder}/{name}.gz"):
         if candidate != uri and candidate in known:
             return candidate
     return None

@@ -14,7 +14,8 @@ from pipelines.config import SourceSettings
 from pipelines.errors import BadNight, ConfigError
 from pipelines.records import Entry, Rejection
 from pipelines.sources.containers import each_container, fingerprint, only
-from pipelines.sources.files import FileInfo, Files, Roots, counts
+from pipelines.sources.files import FileInfo, Files, Roots
+from pipelines.sources.names import counts
 from pipelines.sources.splits import splits_by_file
 
 SIDECARS = frozenset(
