@@ -4,13 +4,19 @@
 Trains a logistic regression on the table's `train` rows and scores it on its `eval`
 rows: what the features are worth to someone who uses them.
 
-**What wakes it.** Each publish of the dataset's feature table; or you, by *Trigger*.
-Without a *Run* it looks at the latest night.
+## What wakes it
 
-**Grey (skipped):** the table has no labels, or too few to learn from.
+Each publish of the dataset's feature table; or you, by *Trigger*. Without a *Run* it
+looks at the latest night.
 
-**Red:** its log ends with one sentence that says what was found and what to do. The
-table is not touched by this DAG, so nothing that readers see is at stake.
+## Pink, skipped
+
+The table has no labels, or too few to learn from.
+
+## Red
+
+Its log ends with one sentence that says what was found and what to do. This DAG does
+not touch the table, so nothing that readers see is at stake.
 """
 
 from datetime import timedelta

@@ -2,46 +2,55 @@
 # A night of images
 
 Takes what is **new, changed or gone** in the dataset's source since the last published
-night, and turns it into rows of the feature table:
+night, and turns it into rows of the feature table: ingest → transform → train →
+evaluate → encode → publish → report.
 
-`ingest → transform → train → evaluate → encode → publish → report`
+## What wakes it
 
-**What wakes it.** Its calendar (`[schedule]` in the dataset's file), or you: *Trigger*
-opens a form; every field may stay as it is.
+Its calendar (`schedule` in the dataset's file), or you: *Trigger* opens a form; every
+field may stay as it is.
 
-**Grey (skipped) is fine.** `transform`, `train` and `evaluate` are skipped on nights on
-which no training is due; `encode` and `publish` where nothing changed. Readers keep the
-last published snapshot until the moment they see the next one whole.
+## Pink, a skipped task, is fine
 
-**Orange (up for retry)** is an accident: a lost worker, a full disk, a network. It is
-tried again by itself, and what was finished before stands.
+*transform*, *train* and *evaluate* are skipped on nights on which no training is due;
+*encode* and *publish* where nothing changed. Readers keep the last published snapshot
+until the moment they see the next one whole.
 
-## When a task is red
+## Yellow, up for retry, is an accident
 
-Its log ends with one sentence that says what was found and what to do; `report` was
-made all the same, and nothing half-done is visible to readers.
+A lost worker, a full disk, a network. It is tried again by itself, and what was
+finished before stands.
 
-- **`ingest`, exit 2**: the dataset's file or the form is wrong. Mend the key that is
+## Red
+
+The task's log ends with one sentence that says what was found and what to do. The
+report was made all the same, and nothing half-done is visible to readers.
+
+- **ingest, exit 2**: the dataset's file or the form is wrong. Mend the key that is
   named, trigger anew.
-- **`ingest`, exit 4, a bad night**: too many rejections, an empty source, a tenfold
-  jump. Look at the source and at the report; raise a limit under `[limits]` only if the
-  night is right.
-- **`transform`**: the statistics could not be fitted; usually disk or memory.
-- **`train`**: the loss was not finite (lower `train.learning_rate`), or its worker
-  died: clear it, and it goes on from the last epoch.
-- **`evaluate`, exit 3**: the first candidate did not beat PCA of its size. Read the
-  gate's figures in the report; change `[encoder]` or `[train]`.
-- **`encode`, exit 5**: an encoder is not what its card says. Restore it, or trigger
-  with *Train anew: yes*.
-- **`publish`, exit 2, held**: someone rolled the tables back. `latentlake release
-  DATASET`, then clear `publish`.
-- **`publish`, exit 4**: a check on the audit branch failed. The report names it; `main`
+- **ingest, exit 4, a bad night**: too many rejections, an empty source, a tenfold jump.
+  Look at the source and at the report; raise a limit under `limits` only if the night
+  is right.
+- **transform**: the statistics could not be fitted; usually disk or memory.
+- **train**: the loss was not finite (lower `train.learning_rate`), or its worker died:
+  clear it, and it goes on from the last epoch.
+- **evaluate, exit 3**: the first candidate did not beat PCA of its size. Read the
+  gate's figures in the report; change `encoder` or `train`.
+- **encode, exit 5**: an encoder is not what its card says. Restore it, or trigger with
+  *Train anew: yes*.
+- **publish, exit 2, held**: someone rolled the tables back. `latentlake release
+  DATASET`, then clear *publish*.
+- **publish, exit 4**: a check on the audit branch failed. The report names it; *main*
   was not moved.
-- **`report` alone**: the page could not be made. The night *is* published; clear
-  `report`.
+- **report alone**: the page could not be made. The night *is* published; clear
+  *report*.
 
-A candidate that does not pass while an accepted encoder stands is *kept out*, and the
-night goes on with the accepted one: `evaluate` is green and the report says so loudly.
+## Kept
+
+A candidate that does not pass while an accepted encoder stands is kept out, and the
+night goes on with the accepted one: *evaluate* is green, and the report says so loudly.
+
+## Again
 
 To do a whole night again, trigger it with the same *Night*: finished work is found by
 its content and not done twice.

@@ -104,9 +104,9 @@ def test_every_dag_has_a_page_a_description_and_tags(birds):
 
 
 def test_the_page_of_a_night_tells_every_stage_that_can_be_red(birds):
-    page = birds["nightly_birds"].doc_md.split("When a task is red")[1]
+    page = birds["nightly_birds"].doc_md.split("## Red")[1]
 
-    assert [stage for stage in STAGES if f"`{stage}`" not in page] == []
+    assert [stage for stage in STAGES if f"**{stage}" not in page] == []
 
 
 def test_publish_alone_tells_of_the_table_and_the_classifier_wakes_on_it(birds):

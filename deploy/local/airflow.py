@@ -52,7 +52,9 @@ def up(home: pathlib.Path, port: int) -> None:
     lake = os.environ.get("LATENTLAKE_LAKE") or str(CHECKOUT / "lake")
     env = environment(home, lake, datasets, port)
     url = f"http://localhost:{port}"
-    (home / "state.json").write_text(json.dumps({"url": url, "pids": {}}))
+    (home / "state.json").write_text(
+        json.dumps({"url": url, "booted": psutil.boot_time(), "parts": {}})
+    )
     write_digits()
     say("Preparing Airflow's database …")
     migrate(env)
@@ -96,16 +98,37 @@ def down(home: pathlib.Path) -> None:
 
 
 def running(home: pathlib.Path) -> list[psutil.Process]:
-    """Return every process that works for the Airflow in ``home``."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("AIRFLOW_HOME") == str(home):
-                found.append(process)
-        except psutil.Error:
-            continue
-    ours = {os.getpid(), *(one.pid for one in psutil.Process().parents())}
-    return [one for one in found if one.pid not in ours]
+    """Return every process of the Airflow in ``home``.
+
+    Each part leads a session of its own, which its children share: unlike their
+    environment, which some overwrite with their title, that stays readable.
+    """
+    state = _state(home)
+    if abs(state.get("booted", 0) - psutil.boot_time()) > 2:
+        return []  # those numbers are of another life of this machine
+    leaders: dict[int, float] = dict(state["parts"].values())
+    return [
+        process
+        for process in psutil.process_iter()
+        if _session(process) in leaders and _not_another(process, leaders)
+    ]
+
+
+def _session(process: psutil.Process) -> int | None:
+    try:
+        return os.getsid(process.pid)
+    except OSError:
+        return None
+
+
+def _not_another(process: psutil.Process, leaders: dict[int, float]) -> bool:
+    """Return whether ``process`` lives and has not merely inherited a number."""
+    try:
+        born = leaders.get(process.pid, process.create_time())
+        same = abs(process.create_time() - born) < 1
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
 
 
 def start(home: pathlib.Path, env: dict[str, str], part: str) -> None:
@@ -122,7 +145,7 @@ def start(home: pathlib.Path, env: dict[str, str], part: str) -> None:
             start_new_session=True,
         )
     state = _state(home)
-    state["pids"][part] = process.pid
+    state["parts"][part] = [process.pid, psutil.Process(process.pid).create_time()]
     (home / "state.json").write_text(json.dumps(state))
 
 
@@ -132,8 +155,9 @@ def wait_for(home: pathlib.Path, what: str, is_there: Any) -> None:
     while time.monotonic() < end:
         if is_there():
             return
-        for part, pid in _state(home)["pids"].items():
-            if not _is_alive(pid):
+        living = {process.pid for process in running(home)}
+        for part, (pid, _) in _state(home)["parts"].items():
+            if pid not in living:
                 log = home / f"{part}.log"
                 raise SystemExit(f"Airflow's {part} ended by itself; why is in {log}")
         time.sleep(0.5)
@@ -189,15 +213,9 @@ def _get(url: str, token: str | None = None) -> Any:
 
 
 def _state(home: pathlib.Path) -> dict[str, Any]:
-    state: dict[str, Any] = json.loads((home / "state.json").read_text())
+    file = home / "state.json"
+    state: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     return state
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
 
 
 def _tell(process: psutil.Process, signum: int) -> None:

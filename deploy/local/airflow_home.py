@@ -9,6 +9,7 @@ import sys
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 DAGS = CHECKOUT / "dags"
 BUNDLED = DAGS / "datasets"
+PLUGINS = CHECKOUT / "deploy" / "local" / "plugins"
 
 
 def environment(
@@ -28,6 +29,7 @@ def environment(
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PLUGINS),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__API__HOST": "127.0.0.1",

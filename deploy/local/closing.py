@@ -5,6 +5,7 @@ import pathlib
 from typing import Any, NamedTuple
 
 from narrator import Narrator
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -73,9 +74,11 @@ def _show_failure(console: Console, night: Night) -> None:
 
 
 def _show_table(console: Console, night: Night) -> None:
-    table = Table(title=f"{night.dataset}, run {night.narrator.run_id}", title_style="")
+    table = Table(show_header=False, box=box.SIMPLE)
     table.add_column()
     table.add_column(justify="right")
+    table.add_row("[bold]dataset[/]", f"[bold]{night.dataset}[/]")
+    table.add_row("run", night.narrator.run_id)
     for name, value in (*_images(night), *_gate(night), *_published(night)):
         table.add_row(name, value)
     console.print(table)
@@ -152,8 +155,8 @@ def _show_query(console: Console, night: Night) -> None:
     query = QUERY.format(by=by)
     answer = duckdb.connect().register("features", features).sql(query)
     console.print("\n[bold]DuckDB on the published table[/]")
-    console.print(escape(query), style="dim")
-    shown = Table(*answer.columns)
+    console.print(escape(query), style="dim", soft_wrap=True)
+    shown = Table(*answer.columns, box=box.SIMPLE)
     for row in answer.fetchall():
         shown.add_row(*map(str, row))
     console.print(shown)

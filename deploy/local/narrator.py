@@ -10,6 +10,8 @@ STARTS = re.compile(r"(?P<stage>\w+) starts: .*--run-id (?P<run_id>\S+)")
 ENDS = re.compile(r"(?P<stage>\w+) ends: (?P<s>[\d.]+) s, exit code (?P<code>\d+)")
 SKIPPED = re.compile(r"""Skipping task\..*reason=(?P<mark>['"])(?P<why>.*)(?P=mark)""")
 STAGE_LINE = re.compile(r"(?:\d\d:\d\d:\d\d )?(?P<said>.*)")
+# What TensorFlow's C++ says while it looks for a GPU that is not there.
+NOISE = re.compile(r"[IWE]\d{4} \d\d:\d\d:|WARNING: All log messages before absl")
 OPERATOR = "latentlake_airflow.operator"
 DONE, NOTHING_TO_DO = 0, 10
 
@@ -40,7 +42,7 @@ class Narrator:
             return
         if OPERATOR in found["who"]:
             self._stage(found["said"])
-        elif found["who"].startswith("latentlake."):
+        elif found["who"].startswith("latentlake.") and not NOISE.match(found["said"]):
             said = STAGE_LINE.fullmatch(found["said"])
             self._say(f"    [dim]{escape(said['said'] if said else '')}[/]")
 
