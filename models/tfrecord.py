@@ -7,7 +7,7 @@ packed floats, and no work per float.
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from mmap import mmap
 from typing import IO, Any, NamedTuple
 
@@ -114,10 +114,13 @@ def encode_example(features: Mapping[str, Feature]) -> bytes:
     return data
 
 
-def decode_example(payload: bytes | memoryview) -> dict[str, Feature]:
+def decode_example(
+    payload: bytes | memoryview, names: Sequence[str] | None = None
+) -> dict[str, Feature]:
     """Return the features of a serialised tf.Example; empty ones are left out.
 
-    A list of floats becomes a float32 array, of other values its first one.
+    A list of floats becomes a float32 array, of other values its first one. Where
+    ``names`` are given, only those are looked at, which is faster.
 
     Raises:
         ValueError: The payload is not a tf.Example.

@@ -1,7 +1,6 @@
 """Folders of the lake that are made elsewhere: fetched whole, put in place whole."""
 
 import contextlib
-import hashlib
 import os
 import pathlib
 import shutil
@@ -58,11 +57,3 @@ def files(local: str) -> list[str]:
     root = pathlib.Path(local)
     found = (path for path in root.rglob("*") if path.is_file())
     return sorted(path.relative_to(root).as_posix() for path in found)
-
-
-def digests(local: str) -> dict[str, str]:
-    """Return the SHA-256 of each file below the folder ``local``, by relative path."""
-    return {
-        name: hashlib.sha256(pathlib.Path(local, name).read_bytes()).hexdigest()
-        for name in files(local)
-    }

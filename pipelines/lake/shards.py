@@ -135,8 +135,8 @@ def read_shard(path: str) -> Shard:
     shape: tuple[int, ...] = ()
     try:
         for payload in tfrecord.read_frames(store.read_bytes(path), path):
-            record: dict = tfrecord.decode_example(payload)
-            shape = (record["height"], record["width"], record["channels"])
+            shape = shape or _shape_of(payload)
+            record: dict = tfrecord.decode_example(payload, _READ)
             image_ids.append(record["image_id"].decode())
             label = record.get("label")
             labels.append(None if label is None else label.decode())
@@ -148,6 +148,14 @@ def read_shard(path: str) -> Shard:
             "the .parquet file beside it, and run ingest for its night again."
         ) from error
     return Shard(image_ids, pixels, labels)
+
+
+_READ = ("image", "image_id", "label")
+
+
+def _shape_of(payload: memoryview) -> tuple[int, ...]:
+    record: dict = tfrecord.decode_example(payload)
+    return record["height"], record["width"], record["channels"]
 
 
 def inventory_file(shard: str) -> str:
