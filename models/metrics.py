@@ -115,11 +115,12 @@ def linear_probe(train: Labelled, held_out: Labelled) -> NDArray[np.bool_]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     probe = make_pipeline(
         StandardScaler(), LogisticRegression(C=PROBE_STRENGTH, max_iter=200)
     )
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1):  # its steps are small
         warnings.simplefilter("ignore", ConvergenceWarning)
         probe.fit(train.features, train.labels)
     return np.asarray(probe.predict(held_out.features) == held_out.labels)

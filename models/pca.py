@@ -97,9 +97,11 @@ def in_passes(batches: Batches, size: int, seed: int = 0) -> Pca:
 
 def _in_memory(batches: Batches, size: int, seed: int) -> Pca:
     from sklearn.decomposition import PCA
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     flat = np.concatenate([_flat(pixels) for pixels in batches()])
-    found = PCA(size, random_state=seed, copy=False).fit(flat)
+    with threadpool_limits(1):  # on a busy machine threads wait more than they work
+        found = PCA(size, random_state=seed, copy=False).fit(flat)
     return Pca(
         found.mean_.astype(np.float32),
         found.components_.astype(np.float32),

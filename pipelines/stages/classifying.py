@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 STRENGTH = 0.1
 MOST_NAMED = 40
@@ -42,7 +43,9 @@ def learn(rows: pa.Table) -> Learned:
     train, held_out = _split(rows, "train"), _split(rows, "eval")
     model = make_pipeline(
         StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=1000)
-    ).fit(train.latents, train.labels)
+    )
+    with threadpool_limits(1):  # its steps are small; threads wait more than they work
+        model.fit(train.latents, train.labels)
     card = _score(model, train, held_out)
     picture = draw(np.array(card["confusion"]), card["classes"])
     return Learned(skops.io.dumps(model), picture, card)
