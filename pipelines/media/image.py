@@ -76,15 +76,16 @@ def _plain_jpeg(data: bytes, spec: ImageSettings) -> Canonical | None:
     if common is None or len(data) > spec.max_bytes:
         return None
     height, width = _SIDES.unpack(common[1])
-    if min(height, width) < spec.min_side or height * width > spec.max_pixels:
+    least = height if height < width else width
+    if least < spec.min_side or height * width > spec.max_pixels:
         return None
-    if jpeg.scalable(width, height, spec):
+    if least >= 2 * spec.height and jpeg.scalable(width, height, spec):
         return None
     try:
         pixels = simplejpeg.decode_jpeg(data, jpeg.SPACES[spec.channels])
     except ValueError:
         return None
-    if pixels.shape != (spec.height, spec.width, spec.channels):
+    if height != spec.height or width != spec.width:
         pixels = _shaped(pixels, spec)
     return Canonical(pixels, width, height, "jpeg")
 
