@@ -8,6 +8,7 @@ import pytest
 from models import artifact
 from models.presets import conv
 from models.presets.parts import Halves
+from models.transform import digests
 from models.whitening import whiten
 
 
@@ -164,6 +165,38 @@ def test_a_card_that_names_a_file_outside_is_refused(saved):
 def test_images_of_another_shape_are_refused(saved, make_pixels):
     with pytest.raises(ValueError, match="this encoder takes"):
         artifact.load(saved[0]).encode(make_pixels(2)[:, :8])
+
+
+def test_a_transform_per_pixel_goes_through_its_saved_graph(
+    tmp_path, models, make_pixels, shape
+):
+    import tensorflow as tf
+
+    folder = tmp_path / "per_pixel"
+    rng = np.random.default_rng(0)
+    mean, std = rng.uniform(0.3, 0.6, shape), rng.uniform(0.1, 0.3, shape)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def graph(images):
+        pixels = tf.reshape(tf.io.decode_raw(images, tf.uint8), [-1, *shape])
+        return {"image": (tf.cast(pixels, tf.float32) / 255 - mean) / std}
+
+    tf.saved_model.save(tf.Module(), str(folder / "transform_fn"), signatures=graph)
+    card = {
+        **{"format_version": 1, "transform_id": "p" * 16, "image_spec_id": "i" * 16},
+        **{"normalise": "per_pixel", "mean": mean.tolist(), "std": std.tolist()},
+        **shape._asdict(),
+        "files": digests(str(folder)),
+    }
+    (folder / "transform.json").write_text(json.dumps(card))
+    artifact.save(str(tmp_path / "one"), *models, str(folder), {})
+    pixels = make_pixels(6)
+
+    latents = artifact.load(str(tmp_path / "one")).encode(pixels)
+
+    values = ((pixels / 255 - mean) / std).astype(np.float32)
+    straight = models[0].predict_on_batch(values)
+    np.testing.assert_allclose(latents, straight, rtol=1e-4, atol=1e-4)
 
 
 def test_health_counts_what_a_latent_carries():
