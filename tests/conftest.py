@@ -45,9 +45,15 @@ class Nights:
 
     def accept(self, space_id: str, eval_error: float | None = 0.5) -> None:
         """Accept an encoder of ``space_id``."""
-        card = {"space_id": space_id, "latent_dim": self.latent_dim, "health": {}}
-        store.write_json(self.lake.encoder(space_id, "card.json"), card)
         run = Run(self.lake, "by-hand", "2026-01-01", self.settings)
+        card = {
+            "space_id": space_id,
+            "latent_dim": self.latent_dim,
+            "image_spec_id": run.image_spec_id,
+            "encoder": self.settings.encoder.model_dump(mode="json"),
+            "transform": self.settings.transform.model_dump(mode="json"),
+        }
+        store.write_json(self.lake.encoder(space_id, "card.json"), card)
         pointer.accept(self.lake, space_id, run, eval_error=eval_error)
 
     def begin(self, night: str, number: int = 1) -> Run:

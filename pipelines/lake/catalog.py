@@ -1,5 +1,6 @@
 """Open the Iceberg catalog of a lake."""
 
+import functools
 import os
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,11 @@ def open_catalog(lake: Lake) -> "Catalog":
     given = os.environ.get(VARIABLE, "")
     name, properties = _named(given) if given else _own(lake)
     try:
-        return load_catalog(name, **properties, warehouse=lake.warehouse)
+        return _open(
+            name,
+            tuple({**properties, "warehouse": lake.warehouse}.items()),
+            os.getpid(),
+        )
     except Exception as error:
         # Any driver may raise here; the caller cannot know which catalog was meant.
         shown = _without_password(given or properties["uri"])
@@ -39,6 +44,12 @@ def open_catalog(lake: Lake) -> "Catalog":
             "PyIceberg opens, or to the name of one in .pyiceberg.yaml; unset it for "
             "the SQLite file of a local lake."
         ) from error
+
+
+@functools.lru_cache(maxsize=8)
+def _open(name: str, properties: tuple[tuple[str, str], ...], pid: int) -> "Catalog":
+    """Return one catalog, opened once in each process: a forked one opens its own."""
+    return load_catalog(name, **dict(properties))
 
 
 def _own(lake: Lake) -> tuple[str, dict[str, str]]:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 NORM_LIMIT = 100.0
-"""A latent may be so many times as long as one of unit numbers."""
+"""A latent may be so many times as long as the longest one of training, or as one of
+unit numbers where the card does not say how long those were."""
 MOVING_ROWS = 50
 """From so many rows on, a dimension that never moves is dead."""
 ADDED_COLUMNS = ("image_id", "latent", "reconstruction_error")
@@ -32,12 +33,14 @@ class Space(NamedTuple):
     Attributes:
         space_id: The space.
         latent_dim: Numbers in a latent.
-        dead: Dimensions that the gate found dead, and let pass.
+        dead: Dimensions that were dead in training, and passed the gate.
+        longest: Length of the longest latent of training; 0 where it is not known.
     """
 
     space_id: str
     latent_dim: int
     dead: int
+    longest: float
 
 
 def check_images(lake: Lake, draft: Draft, accepted: int) -> None:
@@ -90,7 +93,7 @@ def _check_added(table: "Table", draft: Draft, space: Space) -> None:
     only = set(draft.added)
     for _, rows in tables.parts(table, draft.snapshot, ADDED_COLUMNS, only):
         latents = _matrix(where, rows, space)
-        _check_numbers(where, rows, latents)
+        _check_numbers(where, rows, latents, space)
         low = np.minimum(low, latents.min(axis=0, initial=np.inf))
         high = np.maximum(high, latents.max(axis=0, initial=-np.inf))
         count += rows.num_rows
@@ -98,7 +101,7 @@ def _check_added(table: "Table", draft: Draft, space: Space) -> None:
     if count >= MOVING_ROWS and dead > space.dead:
         raise BadNight(
             f"{where}: {dead} of {space.latent_dim} dimensions are the same in all "
-            f"{count} rows added, {space.dead} at the gate. Look at the encoder "
+            f"{count} rows added, {space.dead} in training. Look at the encoder "
             f"{space.space_id} and at tonight's images; nothing was published."
         )
 
@@ -116,15 +119,17 @@ def _matrix(where: str, rows: pa.Table, space: Space) -> np.ndarray:
     return values.reshape(-1, space.latent_dim)
 
 
-def _check_numbers(where: str, rows: pa.Table, latents: np.ndarray) -> None:
+def _check_numbers(
+    where: str, rows: pa.Table, latents: np.ndarray, space: Space
+) -> None:
     errors = rows["reconstruction_error"].to_numpy()
     # A sum of squares is finite only where every number is (float64: no overflow).
     squares = np.einsum("ij,ij->i", latents, latents, dtype=np.float64)
-    longest = NORM_LIMIT**2 * latents.shape[1]
+    longest = NORM_LIMIT * (space.longest or math.sqrt(space.latent_dim))
     wrong = {
         "latents with NaN or infinity": ~np.isfinite(squares),
         "latents of nothing but zeros": squares == 0.0,
-        f"latents longer than {math.sqrt(longest):.0f}": squares > longest,
+        f"latents longer than {longest:.0f}": squares > longest**2,
         "reconstruction errors that are no number or negative": ~(
             np.isfinite(errors) & (errors >= 0.0)
         ),

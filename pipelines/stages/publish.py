@@ -165,8 +165,19 @@ def _space(run: Run, plans: Plans) -> Space:
             f"{path}: describes space {card['space_id']}, and lies in the folder of "
             f"{space_id}. Restore the encoder's folder, or train again."
         )
-    dead = card.get("health", {}).get("dead_dimensions", 0)
-    return Space(space_id, int(card["latent_dim"]), int(dead))
+    if card["image_spec_id"] != run.image_spec_id:
+        raise ArtifactMismatch(
+            f"{path}: the encoder is for images of spec {card['image_spec_id']}, and "
+            f"tonight's are of {run.image_spec_id}. Have an encoder trained: "
+            f"latentlake night {run.lake.dataset} --retrain always"
+        )
+    health = card.get("health", {})
+    return Space(
+        space_id,
+        int(card["latent_dim"]),
+        dead=int(health.get("dead_dims", 0)),
+        longest=float(max(health.get("norm_range", [0.0]))),
+    )
 
 
 def _images_of(features: "Table") -> int | None:
