@@ -90,6 +90,8 @@ def effective_rank(latents: Floats) -> float:
         latents: Of shape ``(n, d)``.
     """
     centred = latents.astype(np.float64) - latents.mean(axis=0)
+    if not np.isfinite(centred).all():
+        return float("nan")
     values = np.linalg.eigvalsh(centred.T @ centred)
     singular = np.sqrt(np.maximum(values, 0.0))
     total = singular.sum()
@@ -102,7 +104,7 @@ def effective_rank(latents: Floats) -> float:
 def dead_dimensions(latents: Floats) -> int:
     """Return how many dimensions of ``latents``, of shape ``(n, d)``, say nothing."""
     spread = latents.std(axis=0, dtype=np.float64)
-    return int((spread <= DEAD_FRACTION * spread.max()).sum())
+    return int((~(spread > DEAD_FRACTION * spread.max())).sum())  # NaN is dead too
 
 
 def linear_probe(train: Labelled, held_out: Labelled) -> NDArray[np.bool_]:

@@ -31,17 +31,21 @@ background:#000"><div><b>@label</b><br>error @error{0.0000}<br>
 
 
 def place(latents: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Return a place on a plane for each latent, ``(m, 2)``, by t-SNE."""
+    """Return a place on a plane for each latent, ``(m, 2)``, by t-SNE.
+
+    Latents are near by cosine, as for the neighbours that the gate judges by.
+    """
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     finite = np.nan_to_num(latents)
+    lengths = np.linalg.norm(finite, axis=1, keepdims=True)
     perplexity = min(30.0, (len(latents) - 1) / 3)
     method = TSNE(
         init="pca", perplexity=perplexity, max_iter=400, angle=0.6, random_state=seed
     )
     with threadpool_limits(1):  # its threads wait for one another more than they work
-        return np.asarray(method.fit_transform(finite))
+        return np.asarray(method.fit_transform(finite / np.maximum(lengths, 1e-12)))
 
 
 def colours_of(labels: Sequence[str]) -> dict[str, str]:
@@ -67,15 +71,16 @@ def plot(
         height=620, sizing_mode="stretch_width", active_scroll=None,
         tools="pan,wheel_zoom,box_zoom,reset", toolbar_location="above",
     )  # fmt: skip
+    shown = [_short(label) for label in labels]
     columns = {
         "x": places[:, 0],
         "y": places[:, 1],
-        "label": np.array([label or "no label" for label in labels], dtype=object),
+        "label": np.array([each or "no label" for each in shown], object),
         "error": errors,
-        "name": np.array([_short(name) for name in names], dtype=object),
+        "name": np.array([_short(name) for name in names], object),
         "thumbnail": np.array([pictures.small_uri(each) for each in thumbnails]),
     }
-    known = colours_of(labels)
+    known = colours_of(shown)
     if known:
         _by_label(chart, columns, known)
     else:
@@ -103,7 +108,8 @@ def banner(
     count = columns * rows
     if rows < 3:
         return None
-    here = _evened(places[:count])
+    taken = np.linspace(0, len(places) - 1, count).astype(int)  # of every shard
+    here = _evened(places[taken] * (1.0, -1.0))  # rows run down, the map's y runs up
     wanted = np.stack(
         np.meshgrid(np.arange(columns) / columns, np.arange(rows) / rows), axis=-1
     ).reshape(-1, 2)
@@ -111,7 +117,10 @@ def banner(
     _, chosen = linear_sum_assignment(distance)
     known = colours_of(labels)
     tiles = np.stack(
-        [_tile(thumbnails[one], known.get(labels[one], "#ffffff")) for one in chosen]
+        [
+            _tile(thumbnails[one], known.get(labels[one], "#ffffff"))
+            for one in taken[chosen]
+        ]
     )
     return pictures.sheet(tiles, columns)
 
