@@ -12,7 +12,7 @@ from pipelines.lake.layout import Lake
 from pipelines.lake.tables import Name
 
 GROUP_ROWS = 16_384
-FILE_BYTES = 128 * 2**20
+FILE_BYTES = 64 * 2**20
 """A file is closed once so many bytes of rows are in it, before compression."""
 
 

@@ -1,6 +1,9 @@
 import contextlib
 import dataclasses
 import hashlib
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -336,3 +339,54 @@ def test_the_pointer_is_left_alone_by_publish(nights):
     publish.run(nights.night("2026-01-01", FIRST), [])
 
     assert pointer.read(nights.lake) == before
+
+
+PUBLISH = """
+import os, signal, sys
+from pipelines.lake import branches
+from pipelines.lake import run as runs
+from pipelines.lake.layout import Lake
+from pipelines.stages import publish
+
+root, run_id, killed_at = sys.argv[1:]
+move = branches.move
+
+def move_or_die(lake, draft):
+    if draft.name == killed_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return move(lake, draft)
+
+branches.move = move_or_die
+result = publish.run(runs.pinned(Lake(root, "digits"), run_id), [])
+print("skipped" if result.skipped else "published")
+"""
+
+
+def start(run, killed_at="nothing"):
+    command = [sys.executable, "-c", PUBLISH, run.lake.root, run.run_id, killed_at]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("table", tables.NAMES)
+def test_a_publish_that_was_killed_leaves_no_trace_after_it_ran_again(nights, table):
+    run = nights.night("2026-01-01", FIRST)
+    assert start(run, killed_at=table).wait() == -signal.SIGKILL
+    assert nights.rows("image_id") == []
+
+    publish.run(run, [])
+
+    assert set(by_uri(nights)) == {"/src/a", "/src/c"}
+    for name in tables.NAMES:
+        table_now = tables.load(nights.lake, name)
+        assert set(table_now.metadata.refs) == {"main"}
+        assert len(list(branches.lineage(table_now))) == 2
+
+
+def test_two_processes_that_publish_one_run_at_once_publish_once(nights):
+    run = nights.night("2026-01-01", FIRST)
+
+    both = [start(run), start(run)]
+    said = sorted(process.communicate()[0].strip() for process in both)
+
+    assert said == ["published", "skipped"]
+    assert len(nights.rows("image_id")) == 2
