@@ -32,7 +32,9 @@ log = logging.getLogger(__name__)
 
 def run(run: Run, beam_flags: list[str]) -> StageResult:
     """Screen what is new or changed in the source into shards and inventory rows."""
-    found = inventory.diff(run, _listing(run))
+    listing = _listing(run)
+    roots = registry.open_source(run.settings.source).roots()
+    found = inventory.diff(run, listing, roots)
     counts = dict(found.counts)
     bad_night.check_listing(counts, run.settings.limits, run.settings.source.path)
     if run.dry_run:

@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 from models import transform as transforms
 from models.spec import ImageShape
 from pipelines.engine import parts, watch
-from pipelines.engine.examples import SPLITS, ExamplePlan
 from pipelines.engine.parts import Part
 from pipelines.errors import BadNight
 from pipelines.lake import folders, pointer, ranges, store, tables
@@ -23,6 +22,7 @@ from pipelines.lake.run import Run
 from pipelines.records import StageResult
 from pipelines.stages import retrain
 from pipelines.stages.retrain import Facts
+from pipelines.stages.transform_examples import SPLITS, ExamplePlan
 
 FLOAT_BYTES = 4
 RECORD_BYTES = 128
@@ -108,7 +108,8 @@ def _choose(run: Run, rows: pa.Table) -> str:
 
 def _fit(run: Run, chosen: str, beam_flags: list[str]) -> str:
     """Put the fitted transform in place, unless it stands; return its digest."""
-    from pipelines.engine import fitted, transform_job  # TFT: only where there is work
+    # TFT and Beam: only where there is work.
+    from pipelines.stages import transform_fitted, transform_job
 
     image = run.settings.image
     facts = {
@@ -129,7 +130,7 @@ def _fit(run: Run, chosen: str, beam_flags: list[str]) -> str:
         settings = run.settings.engine
         saved = transform_job.fit(plan, ranges.read(chosen), work, settings, beam_flags)
         made = os.path.join(work, "made")
-        transform_id = fitted.seal(saved, made, facts)
+        transform_id = transform_fitted.seal(saved, made, facts)
         folders.place(made, run.lake.transform(transform_id), transforms.CARD)
     return transform_id
 
@@ -157,7 +158,7 @@ def _write(
     run: Run, chosen: str, transform_id: str, beam_flags: list[str]
 ) -> dict[str, int]:
     """Write the examples that are missing; return how many there are of each split."""
-    from pipelines.engine import transform_job
+    from pipelines.stages import transform_job
 
     rows = ranges.read(chosen)
     marked = rows.filter(rows["example"])

@@ -15,7 +15,7 @@ from pipelines.lake import store
 from pipelines.lake.layout import Lake
 
 if TYPE_CHECKING:
-    from pipelines.engine.fitted import Fitted  # imports TensorFlow
+    from pipelines.stages.transform_fitted import Fitted  # imports TensorFlow
 
 SPLITS = ("train", "eval")
 BATCH = 256

@@ -18,12 +18,15 @@ from tensorflow_transform.beam.analyzer_cache import DatasetKey
 from models import transform as transforms
 from models.spec import ImageShape
 from pipelines.config import EngineSettings
-from pipelines.engine import examples, fitted, graph, options, parts
+from pipelines.engine import options, parts
 from pipelines.engine.analysis_cache import ReadCache, WriteCache
-from pipelines.engine.examples import ExamplePlan, ExampleTally
 from pipelines.engine.parts import Part
 from pipelines.lake import folders, store
 from pipelines.lake.layout import Lake
+from pipelines.stages import transform_examples as examples
+from pipelines.stages import transform_fitted as fitted
+from pipelines.stages import transform_graph as graph
+from pipelines.stages.transform_examples import ExamplePlan, ExampleTally
 
 BATCH_BYTES = 4 * 2**20
 BATCH_IMAGES = 16_384

@@ -20,9 +20,9 @@ from models import transform as transforms
 from models.spec import ImageShape
 from models.transform import ArtifactError, Transform
 from pipelines import config
-from pipelines.engine import graph as graphs
 from pipelines.errors import ArtifactMismatch
 from pipelines.lake import folders, store
+from pipelines.stages import transform_graph as graphs
 
 GRAPH_BATCH = 256
 CHECKED = 16
