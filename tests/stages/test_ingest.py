@@ -300,7 +300,7 @@ whole = screening.screen_chunk
 def slowly(*args):
     tally = whole(*args)
     print("chunk", flush=True)
-    time.sleep(0.2)
+    time.sleep(60)
     return tally
 screening.screen_chunk = slowly
 ingest.run(runs.pinned(Lake(sys.argv[1], "birds"), "2026-01-01-1"), [])
