@@ -7,10 +7,11 @@ from typing import Any
 import jinja2
 from bokeh.embed import components
 from bokeh.plotting import figure
-from bokeh.resources import INLINE
+from bokeh.resources import Resources
 from markupsafe import Markup
 
 TEMPLATE = "report.html"
+LIBRARY = Resources(mode="inline", components=["bokeh"])
 
 
 def render(values: Mapping[str, Any], charts: Mapping[str, figure]) -> str:
@@ -52,4 +53,4 @@ def _embedded(charts: Mapping[str, figure]) -> tuple[Markup, dict[str, Markup], 
         return Markup(), {}, Markup()
     script, divisions = components(dict(charts))  # Bokeh escapes what it embeds
     safe = {name: Markup(each) for name, each in divisions.items()}
-    return Markup(script), safe, Markup(INLINE.render_js())
+    return Markup(script), safe, Markup(LIBRARY.render_js())

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.errors import LatentlakeError
 from pipelines.lake import inventory, ranges, shards, store
 from pipelines.lake.run import Run
 from pipelines.pages import pictures
@@ -158,7 +159,7 @@ def _bytes_of(run: Run, uris: Sequence[str]) -> dict[str, bytes]:
 
 
 def _read(run: Run, entries: list[Entry]) -> Iterator[tuple[str, bytes]]:
-    with contextlib.suppress(OSError):  # the source may be gone by now
+    with contextlib.suppress(OSError, LatentlakeError):  # it may be gone by now
         source = registry.open_source(run.settings.source)
         for entry, data in source.read(entries):
             if not isinstance(data, Rejection):

@@ -125,12 +125,8 @@ def _published(facts: Facts, kept: bool) -> Headline:
 
 
 def rows_published(facts: Facts) -> int | None:
-    """Return how many rows ``main`` of the feature table has, where it was said."""
-    for name in ("features", "rows", "published"):
-        found = facts.count("publish", name)
-        if found is not None:
-            return found
-    return None
+    """Return how many rows publish left in the feature table, where it said so."""
+    return facts.count("publish", "rows")
 
 
 def failures(facts: Facts) -> list[Failure]:

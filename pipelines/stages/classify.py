@@ -3,6 +3,8 @@
 import logging
 from typing import Any
 
+import pyarrow.compute as pc
+
 from pipelines.lake import store, tables
 from pipelines.lake.run import Run
 from pipelines.records import StageResult
@@ -56,8 +58,8 @@ def _lacking(run: Run, snapshot: int | None) -> str:
     rows = tables.read_features(run.lake, snapshot, ("label", "split"))
     labels: dict[str, set[str]] = {"train": set(), "eval": set()}
     for split, found in labels.items():
-        inside = [one == split for one in rows["split"].to_pylist()]
-        found.update(set(rows["label"].filter(inside).to_pylist()) - {None})
+        inside = rows.filter(pc.equal(rows["split"], split))
+        found.update(set(inside["label"].to_pylist()) - {None})
     if rows.num_rows == 0:
         return "The feature table holds no rows yet: nothing to learn from."
     if len(labels["train"]) < 2:

@@ -18,7 +18,7 @@ def failed(error, code=1):
 @pytest.mark.parametrize(
     ("manifests", "tone", "words"),
     [
-        ({"publish": DONE | {"counts": {"features": 1234}}}, "good", "1,234 images"),
+        ({"publish": DONE | {"counts": {"rows": 1234}}}, "good", "1,234 images"),
         ({"publish": {"status": "skipped"}}, "calm", "Nothing is new"),
         ({"ingest": failed("broken", 4)}, "bad", "Ingest failed, and nothing"),
         ({"publish": DONE, "classify": failed("?")}, "good", "The tables are"),
@@ -32,7 +32,7 @@ def failed(error, code=1):
         (
             {
                 "evaluate": DONE | {"figures": {"verdict": "accepted"}},
-                "publish": DONE | {"counts": {"features": 5}},
+                "publish": DONE | {"counts": {"rows": 5}},
             },
             "good",
             "a new encoder passed the gate.",
