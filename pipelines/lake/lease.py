@@ -12,7 +12,7 @@ from pipelines.errors import LakeBusy
 from pipelines.lake import store
 from pipelines.lake.layout import Lake
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 """So long a second one waits before it gives up: most leases are held for less."""
 
 
