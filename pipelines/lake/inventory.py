@@ -81,11 +81,11 @@ class Tonight(NamedTuple):
     gone: list[str]
 
 
-def diff(run: Run, listing: pa.Table, roots: Sequence[str] | None = None) -> Due:
+def diff(run: Run, listing: pa.Table, roots: Sequence[str]) -> Due:
     """Return what of ``listing`` is due against the image table that ``run`` pinned.
 
-    Absence is judged only below ``roots`` (by default, those of the run's source): a
-    root covers itself and what follows it behind ``/`` or ``#``.
+    Absence is judged only below ``roots``, those of the run's source: a root covers
+    itself and what follows it behind ``/`` or ``#``.
 
     Raises:
         BadNight: The source lists an entry twice.
@@ -164,12 +164,6 @@ def corpus_of(base: pa.Table, put: pa.Table | None) -> pa.Table:
 def _spec_of_base(run: Run) -> str:
     properties = tables.snapshot_properties(run.lake, "images", run.images_base)
     return properties.get("latentlake.image_spec_id", run.image_spec_id)
-
-
-def _roots(run: Run) -> list[str]:
-    from pipelines.sources import registry  # only for those who gave no roots
-
-    return list(registry.open_source(run.settings.source).roots())
 
 
 def _require_unique(db: duckdb.DuckDBPyConnection) -> None:
