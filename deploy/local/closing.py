@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import time
 from typing import Any, NamedTuple
 
 from narrator import Narrator
@@ -26,13 +27,13 @@ class Night(NamedTuple):
         lake: Root of the lake.
         dataset: The dataset.
         narrator: Who heard it.
-        seconds: How long it took, all told.
+        began: When it did, by the monotonic clock.
     """
 
     lake: pathlib.Path
     dataset: str
     narrator: Narrator
-    seconds: float
+    began: float
 
     @property
     def folder(self) -> pathlib.Path:
@@ -58,7 +59,7 @@ def show(console: Console, night: Night) -> bool:
     if report.exists():
         console.print(f"Report:  {report}", soft_wrap=True)
     console.print(f"Log:     {LOG}")
-    console.print(f"Took:    {night.seconds:.0f} s")
+    console.print(f"Took:    {time.monotonic() - night.began:.0f} s")
     return good
 
 
@@ -85,7 +86,8 @@ def _show_table(console: Console, night: Night) -> None:
     if night.manifest("publish").get("status") == "skipped":
         console.print(
             "[bold]Nothing new:[/] nothing was decoded, encoded or published. "
-            "The table stays as the last night left it."
+            "The table stays as the last night left it.",
+            soft_wrap=True,
         )
 
 

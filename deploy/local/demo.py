@@ -47,8 +47,7 @@ def main() -> None:
     say("Preparing Airflow: its own folder and database, no server")
     migrate(env)
     narrator = run_night(dataset, env, HOME / "night.log")
-    seconds = time.monotonic() - began
-    good = closing.show(console, closing.Night(lake, dataset, narrator, seconds))
+    good = closing.show(console, closing.Night(lake, dataset, narrator, began))
     sys.exit(0 if good else 1)
 
 
@@ -120,7 +119,7 @@ def run_night(dataset: str, env: dict[str, str], log: pathlib.Path) -> Narrator:
 
 def say(line: str) -> None:
     """Tell the reader what happens next."""
-    console.print(f"[bold]▸[/] {line}")
+    console.print(f"[bold]▸[/] {line}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from rich.markup import escape
 LINE = re.compile(r"^\S+ \[(?P<level>\w+)\s*\] (?P<said>.*?)\s+\[(?P<who>[\w.]+)\]")
 STARTS = re.compile(r"(?P<stage>\w+) starts: .*--run-id (?P<run_id>\S+)")
 ENDS = re.compile(r"(?P<stage>\w+) ends: (?P<s>[\d.]+) s, exit code (?P<code>\d+)")
-SKIPPED = re.compile(r"""Skipping task\..*reason=(?P<mark>['"])(?P<why>.*)(?P=mark)""")
 STAGE_LINE = re.compile(r"(?:\d\d:\d\d:\d\d )?(?P<said>.*)")
 # What TensorFlow's C++ says while it looks for a GPU that is not there.
 NOISE = re.compile(r"[IWE]\d{4} \d\d:\d\d:|WARNING: All log messages before absl")
@@ -33,10 +32,6 @@ class Narrator:
 
     def hear(self, line: str) -> None:
         """Take one line of the log."""
-        skipped = SKIPPED.search(line.rstrip())
-        if skipped:
-            self._say(f"  [dim]{escape(skipped['why'])}[/]")
-            return
         found = LINE.match(line)
         if not found:
             return
