@@ -98,7 +98,7 @@ def diff(run: Run, listing: pa.Table, roots: Sequence[str]) -> Due:
         db.register("listing", listing.select(list(Entry._fields)))
         _require_unique(db)
         absent = db.execute(_ABSENT).to_arrow_table()["source_uri"]
-        covered = below(absent, _roots(run) if roots is None else roots)
+        covered = below(absent, roots)
         if not same_spec:
             _require_covered(run, absent.filter(pc.invert(covered)))
         held_out = split_sql(run.settings.split, "b.image_id")
