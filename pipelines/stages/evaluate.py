@@ -111,9 +111,15 @@ def _result(run: Run, found: dict[str, Any]) -> StageResult:
 
 def _note(found: dict[str, Any]) -> str:
     figures, space_id = found["figures"], found["space_id"]
-    why = " ".join(figures["reasons"])
     if figures["verdict"] == "accepted":
-        return f"Accepted: {space_id} is the encoder from now on. {why}"
+        wanted = (figures["primary"], "pca")
+        gain = [
+            check["says"]
+            for check in figures["checks"]
+            if (check["name"], check["against"]) == wanted
+        ]
+        return f"Accepted: {space_id} is the encoder from now on. {gain[0]}"
+    why = " ".join(figures["reasons"])
     return (
         f"KEPT: the candidate {space_id} did not pass the gate; the night goes on "
         f"with the accepted encoder {found['accepted_before']}. {why}"
