@@ -24,6 +24,8 @@ from airflow_home import BUNDLED, CHECKOUT, environment, migrate
 
 FIRST = "api-server"
 AFTER = ("scheduler", "dag-processor", "triggerer")
+NO_LOG_SERVER = {"scheduler", "triggerer"}
+"""These would serve logs to the whole network; here the API reads the files itself."""
 PATIENCE_S = 180.0
 GRACE_S = 30.0
 
@@ -134,9 +136,10 @@ def _not_another(process: psutil.Process, leaders: dict[int, float]) -> bool:
 def start(home: pathlib.Path, env: dict[str, str], part: str) -> None:
     """Start one part of Airflow; its words go to a file."""
     log = home / f"{part}.log"
+    flags = ["--skip-serve-logs"] if part in NO_LOG_SERVER else []
     with log.open("ab") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "airflow", part],
+            [sys.executable, "-m", "airflow", part, *flags],
             env=env,
             cwd=CHECKOUT,
             stdin=subprocess.DEVNULL,

@@ -6,6 +6,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 
 import psutil
@@ -32,10 +33,12 @@ def tell(verb, home, port, **env):
 
 
 def living(home):
+    """Return the processes whose files or words belong to ``home``."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("AIRFLOW_HOME") == str(home):
+            files = [one.path for one in process.open_files()]
+            if any(path.startswith(f"{home}/") for path in files):
                 found.append(process)
         except psutil.Error:
             continue
@@ -81,6 +84,10 @@ def test_airflow_comes_up_on_this_machine_alone_and_leaves_nothing(tmp_path, dat
         with urllib.request.urlopen(url) as answer:
             health = json.load(answer)
         assert {part["status"] for part in health.values()} == {"healthy"}
+        page = f"http://127.0.0.1:{port}/latentlake/report/nightly_birds/manual__1"
+        with pytest.raises(urllib.error.HTTPError, match="404") as none_yet:
+            urllib.request.urlopen(page)
+        assert "no report of this run (yet)" in none_yet.value.read().decode()
         listening = {
             one.laddr.ip
             for process in living(home)
