@@ -6,6 +6,7 @@ our own, in which a list of floats is declared as bytes: the same bytes on the w
 packed floats, and no work per float.
 """
 
+import functools
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from mmap import mmap
@@ -21,6 +22,7 @@ Buffer = bytes | bytearray | memoryview | mmap
 _HEAD = struct.Struct("<QI")
 _TAIL = struct.Struct("<I")
 _LENGTH = struct.Struct("<Q")
+_BYTES_LIST, _FLOAT_LIST, _INT64_LIST = b"\x0a", b"\x12", b"\x1a"
 _MASK_DELTA = 0xA282EAD8
 
 
@@ -97,21 +99,51 @@ def encode_example(features: Mapping[str, Feature]) -> bytes:
     """Return ``features`` as a serialised tf.Example, the same bytes each time.
 
     ``bytes`` become a bytes list of one, an ``int`` an int64 list of one, an array a
-    list of its values as float32.
+    list of its values as float32. Features stand in the order of their names. Written
+    by hand, without protobuf, which takes twice as long.
     """
-    example = _EXAMPLE()
-    for name, value in features.items():
-        feature = example.features.feature[name]
+    entries = []
+    for name in sorted(features):
+        value = features[name]
         if isinstance(value, np.ndarray):
-            feature.float_list.value.append(
-                np.ascontiguousarray(value, "<f4").tobytes()
-            )
+            data = np.ascontiguousarray(value, "<f4").tobytes()
+            entries.append(_entry(name, _FLOAT_LIST, data))
         elif isinstance(value, bytes):
-            feature.bytes_list.value.append(value)
+            entries.append(_entry(name, _BYTES_LIST, value))
         else:
-            feature.int64_list.value.append(int(value))
-    data: bytes = example.SerializeToString(deterministic=True)
-    return data
+            entries.append(_int_entry(name, int(value)))
+    whole = b"".join(entries)
+    return b"\n" + _varint(len(whole)) + whole if entries else b""
+
+
+def _entry(name: str, kind: bytes, data: bytes) -> bytes:
+    """Return one entry of the map of features: each message inside the next."""
+    head = b"\n" + _varint(len(data))
+    head = kind + _varint(len(head) + len(data)) + head
+    head = _key(name) + _varint(len(head) + len(data)) + head
+    return b"".join((b"\n", _varint(len(head) + len(data)), head, data))
+
+
+@functools.lru_cache(maxsize=1024)
+def _int_entry(name: str, value: int) -> bytes:
+    return _entry(name, _INT64_LIST, _varint(value % 2**64))
+
+
+@functools.lru_cache(maxsize=1024)
+def _key(name: str) -> bytes:
+    data = name.encode()
+    return b"\n" + _varint(len(data)) + data + b"\x12"
+
+
+@functools.lru_cache(maxsize=4096)
+def _varint(value: int) -> bytes:
+    """Return ``value`` in groups of seven bits, the lowest first."""
+    groups = bytearray()
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    groups.append(value)
+    return bytes(groups)
 
 
 def decode_example(

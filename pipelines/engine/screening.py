@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -201,13 +202,13 @@ class _Screen:
 
     def table(self) -> pa.Table:
         """Return the rows, in the order of their URIs."""
+        self._rows.sort(key=itemgetter(0))
         columns = zip(*self._rows, strict=True) if self._rows else iter(())
         arrays = [
             pa.array(values, field.type)
             for values, field in zip(columns, shards.INVENTORY_SCHEMA, strict=True)
         ]
-        table = pa.Table.from_arrays(arrays, schema=shards.INVENTORY_SCHEMA)
-        return table.sort_by("source_uri")
+        return pa.Table.from_arrays(arrays, schema=shards.INVENTORY_SCHEMA)
 
     def _judge(self, entry: Entry, data: bytes | Rejection) -> ShardImage | None:
         if isinstance(data, Rejection):

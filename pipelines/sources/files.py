@@ -251,16 +251,28 @@ def stays_inside(link: str, real_root: str) -> bool:
     return real.startswith(real_root.rstrip("/") + "/") and os.path.isfile(real)
 
 
+_READ_AT_ONCE = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)  # a pipe must not block us
+
+
 def read_local(uri: str) -> bytes | Rejection:
     """Return the content of a regular file on this machine."""
     try:
-        name = real_name(uri)
-        if not stat.S_ISREG(os.stat(name).st_mode):
-            return Rejection("missing", "not a regular file")
-        with open(name, "rb") as file:
-            return file.read()
+        place = os.open(real_name(uri), _READ_AT_ONCE)
     except _PERMANENT as error:
         return missing(uri, error)
+    try:
+        found = os.fstat(place)
+        if not stat.S_ISREG(found.st_mode):
+            return Rejection("missing", "not a regular file")
+        data = os.read(place, found.st_size + 1)
+        if len(data) == found.st_size:  # nearly always; a longer one has grown since
+            return data
+        with open(place, "rb", closefd=False) as file:
+            return data + file.read()
+    except _PERMANENT as error:
+        return missing(uri, error)
+    finally:
+        os.close(place)
 
 
 def missing(uri: str, error: Exception) -> Rejection:
