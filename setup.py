@@ -7,7 +7,7 @@ BEAM = [
     "tensorflow-transform>=1.21",
     "tensorflow>=2.21,<2.22",
 ]
-TRAIN = ["keras>=3.15", "scikit-learn>=1.6", "scipy>=1.14", "scikit-image>=0.25"]
+TRAIN = ["keras>=3.15", "scikit-learn>=1.6", "scipy>=1.14", "threadpoolctl>=3.5"]
 REPORT = ["bokeh>=3.8", "jinja2>=3.1", "matplotlib>=3.10", "skops>=0.13"]
 AIRFLOW = ["apache-airflow>=3.3,<4"]
 DEV = [
@@ -16,10 +16,12 @@ DEV = [
     "duckdb-extension-iceberg>=1.5,<2",
     "mlxtend>=0.23",
     "mypy>=1.18",
+    "pandas>=2.2",
     "pandas-stubs>=2.2",
     "polars>=1.30",
     "pytest>=8.4",
     "ruff>=0.14",
+    "scikit-image>=0.25",
     "tensorboard>=2.20",
 ]
 

@@ -117,7 +117,7 @@ def linear_probe(train: Labelled, held_out: Labelled) -> NDArray[np.bool_]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     probe = make_pipeline(
         StandardScaler(), LogisticRegression(C=PROBE_STRENGTH, max_iter=200)

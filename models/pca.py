@@ -97,7 +97,7 @@ def in_passes(batches: Batches, size: int, seed: int = 0) -> Pca:
 
 def _in_memory(batches: Batches, size: int, seed: int) -> Pca:
     from sklearn.decomposition import PCA
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     flat = np.concatenate([_flat(pixels) for pixels in batches()])
     with threadpool_limits(1):  # on a busy machine threads wait more than they work

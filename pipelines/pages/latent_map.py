@@ -36,7 +36,7 @@ def place(latents: np.ndarray, seed: int = 0) -> np.ndarray:
     Latents are near by cosine, as for the neighbours that the gate judges by.
     """
     from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     finite = np.nan_to_num(latents)
     lengths = np.linalg.norm(finite, axis=1, keepdims=True)

@@ -40,10 +40,11 @@ def judge(run: Run, space_id: str) -> dict[str, Any]:
 
 
 def _judge(run: Run, space_id: str, work: str) -> dict[str, Any]:
-    exam = set_exam(run)
+    corpus: pa.Table = inventory.corpus(run)
+    exam = set_exam(run, corpus)
     candidate = load(run, space_id, work)
-    seed = run.settings.train.seed
-    yardstick = pca.fit(exam.train.batches, candidate.latent_dim, seed)
+    fitted = trained_on(run, corpus)
+    yardstick = pca.fit(fitted.batches, candidate.latent_dim, run.settings.train.seed)
     mine, theirs = (measure.examine(model, exam) for model in (candidate, yardstick))
     rival = find_rival(run, candidate, work, exam, mine)
     evidence = weigh(run, exam, (mine, theirs), rival)
@@ -56,14 +57,20 @@ def _judge(run: Run, space_id: str, work: str) -> dict[str, Any]:
             "held_out": len(exam.held_out),
             "labelled": exam.labelled,
             "probe": len(exam.train),
+            "pca": len(fitted),
         },
         "figures": written_down(evidence, verdict),
     }
 
 
-def set_exam(run: Run) -> Exam:
+def trained_on(run: Run, corpus: pa.Table) -> Sample:
+    """Return the images that the candidate was trained on: PCA gets no fewer."""
+    most = run.settings.transform.max_train_images
+    return Sample(run.lake, choose(corpus, "train", most))
+
+
+def set_exam(run: Run, corpus: pa.Table) -> Exam:
     """Return the held-out images and the training images that probes are fitted on."""
-    corpus: pa.Table = inventory.corpus(run)
     limits = run.settings.gate
     train = Sample(run.lake, choose(corpus, "train", limits.probe_images))
     held_out = Sample(run.lake, choose(corpus, "eval", limits.max_images))

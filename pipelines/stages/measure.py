@@ -33,7 +33,7 @@ class Exam:
     """The images that models are judged on; the same for each of them.
 
     Attributes:
-        train: Training images, on which probes and PCA are fitted.
+        train: Training images, on which probes are fitted.
         held_out: The images that figures are taken on.
         labels: Codes of the labels of both (-1 for none), where probes can be fitted.
     """

@@ -83,7 +83,7 @@ def choose(corpus: pa.Table, split: str, most: int) -> pa.Table:
 
 def ranks(rows: pa.Table) -> np.ndarray:
     """Return for each row its place in the order of the hash."""
-    tails = np.array([image_id[-16:] for image_id in rows["image_id"].to_pylist()])
+    tails = np.array([image_id[32:] for image_id in rows["image_id"].to_pylist()])
     places = np.empty(len(tails), dtype=np.int64)
     places[np.argsort(tails, kind="stable")] = np.arange(len(tails))
     return places

@@ -5,7 +5,7 @@ import pytest
 
 from models import pca
 from pipelines.errors import ArtifactMismatch, GateRefused
-from pipelines.lake import manifest, pointer, store
+from pipelines.lake import inventory, manifest, pointer, store
 from pipelines.pages import keepsake
 from pipelines.stages import evaluate, judging
 
@@ -25,8 +25,8 @@ class Encoder:
     def __init__(self, run, space_id, size, image_spec_id=None):
         self.space_id = space_id
         self.card = {"image_spec_id": image_spec_id or run.image_spec_id}
-        exam = judging.set_exam(run)
-        self._fitted = pca.fit(exam.train.batches, size)
+        fitted = judging.trained_on(run, inventory.corpus(run))
+        self._fitted = pca.fit(fitted.batches, size)
 
     def encode(self, pixels):
         return self._fitted.encode(pixels)
