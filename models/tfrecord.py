@@ -41,10 +41,15 @@ class Frame(NamedTuple):
 def write_frames(file: IO[bytes], payloads: Iterable[bytes]) -> None:
     """Append each of ``payloads`` to ``file`` as a frame."""
     for payload in payloads:
-        length = _LENGTH.pack(len(payload))
-        file.write(length + _TAIL.pack(_masked_crc(length)))
-        file.write(payload)
-        file.write(_TAIL.pack(_masked_crc(payload)))
+        tail = _TAIL.pack(_masked_crc(payload))
+        file.write(b"".join((_head(len(payload)), payload, tail)))
+
+
+@functools.lru_cache(maxsize=1024)
+def _head(length: int) -> bytes:
+    """Return what stands before a payload of ``length`` bytes."""
+    data = _LENGTH.pack(length)
+    return data + _TAIL.pack(_masked_crc(data))
 
 
 def read_frames(data: Buffer, where: str) -> Iterator[memoryview]:

@@ -4,6 +4,7 @@ A shard is written first and its inventory last, so a chunk whose inventory stan
 done. The inventory has one row for each entry of the chunk, rejections included.
 """
 
+import functools
 from collections.abc import Iterable, Iterator
 from typing import IO, NamedTuple
 
@@ -16,6 +17,8 @@ from pipelines.errors import ArtifactMismatch
 from pipelines.lake import store
 
 FORMAT_VERSION = 1
+ID_LENGTH = 64
+"""Characters of an image_id: a SHA-256 in hex."""
 _VERSION = b"latentlake.format_version"
 _BLANK = b"latentlake.blank"
 _SHARD_BYTES = b"latentlake.shard_bytes"
@@ -105,17 +108,34 @@ def _payloads(first: ShardImage, rest: Iterator[ShardImage]) -> Iterator[bytes]:
 
 
 def _payload(image: ShardImage) -> bytes:
-    height, width, channels = image.pixels.shape
+    before, between, after = _template(image.pixels.shape, image.label)
+    image_id = image.image_id.encode()
+    assert len(image_id) == ID_LENGTH, image_id
+    return b"".join((before, image.pixels.tobytes(), between, image_id, after))
+
+
+@functools.lru_cache(maxsize=256)
+def _template(
+    shape: tuple[int, int, int], label: str | None
+) -> tuple[bytes, bytes, bytes]:
+    """Return what stands around pixels and id in a record of this shape and label.
+
+    All records of a shard are alike but for these two, which have a fixed length.
+    """
+    height, width, channels = shape
+    pixels, image_id = b"\0" * (height * width * channels), b"\xff" * ID_LENGTH
     features: dict[str, tfrecord.Feature] = {
-        "image": image.pixels.tobytes(),
-        "image_id": image.image_id.encode(),
+        "image": pixels,
+        "image_id": image_id,
         "height": height,
         "width": width,
         "channels": channels,
     }
-    if image.label is not None:
-        features["label"] = image.label.encode()
-    return tfrecord.encode_example(features)
+    if label is not None:
+        features["label"] = label.encode()
+    before, rest = tfrecord.encode_example(features).split(pixels, 1)
+    between, after = rest.split(image_id, 1)
+    return before, between, after
 
 
 def _written(file: IO[bytes]) -> int:
