@@ -49,5 +49,5 @@ def test_a_run_keeps_its_id_and_another_run_of_the_night_gets_its_own():
     again = night.run_id_of(DagRun("manual__1"), "2026-03-09")
     other = night.run_id_of(DagRun("manual__2"), "2026-03-09")
 
-    assert re.fullmatch(r"2026-03-09-[0-9a-f]{8}", first)
+    assert re.fullmatch(r"2026-03-09-a[0-9a-f]{8}", first)
     assert first == again != other
