@@ -4,7 +4,6 @@ A shard is written first and its inventory last, so a chunk whose inventory stan
 done. The inventory has one row for each entry of the chunk, rejections included.
 """
 
-import functools
 from collections.abc import Iterable, Iterator
 from typing import IO, NamedTuple
 
@@ -14,11 +13,10 @@ from pyarrow import parquet
 
 from models import tfrecord
 from pipelines.errors import ArtifactMismatch
-from pipelines.lake import store
+from pipelines.lake import shard_records, store
+from pipelines.lake.shard_records import Decoder, ShardImage
 
 FORMAT_VERSION = 1
-ID_LENGTH = 64
-"""Characters of an image_id: a SHA-256 in hex."""
 _VERSION = b"latentlake.format_version"
 _BLANK = b"latentlake.blank"
 _SHARD_BYTES = b"latentlake.shard_bytes"
@@ -43,20 +41,6 @@ INVENTORY_SCHEMA = pa.schema(
     ]
 )
 """One row for each entry of a chunk; outcome is decoded, known or rejected."""
-
-
-class ShardImage(NamedTuple):
-    """One canonical image on its way into a shard.
-
-    Attributes:
-        image_id: Digest of the original bytes, in hex.
-        pixels: ``uint8`` of shape (height, width, channels).
-        label: The label of the entry it came from, if there is one.
-    """
-
-    image_id: str
-    pixels: np.ndarray
-    label: str | None
 
 
 class Shard(NamedTuple):
@@ -102,40 +86,9 @@ def write_shard(path: str, images: Iterable[ShardImage]) -> int:
 
 
 def _payloads(first: ShardImage, rest: Iterator[ShardImage]) -> Iterator[bytes]:
-    yield _payload(first)
+    yield shard_records.encode(first)
     for image in rest:
-        yield _payload(image)
-
-
-def _payload(image: ShardImage) -> bytes:
-    before, between, after = _template(image.pixels.shape, image.label)
-    image_id = image.image_id.encode()
-    assert len(image_id) == ID_LENGTH, image_id
-    return b"".join((before, image.pixels.tobytes(), between, image_id, after))
-
-
-@functools.lru_cache(maxsize=256)
-def _template(
-    shape: tuple[int, int, int], label: str | None
-) -> tuple[bytes, bytes, bytes]:
-    """Return what stands around pixels and id in a record of this shape and label.
-
-    All records of a shard are alike but for these two, which have a fixed length.
-    """
-    height, width, channels = shape
-    pixels, image_id = b"\0" * (height * width * channels), b"\xff" * ID_LENGTH
-    features: dict[str, tfrecord.Feature] = {
-        "image": pixels,
-        "image_id": image_id,
-        "height": height,
-        "width": width,
-        "channels": channels,
-    }
-    if label is not None:
-        features["label"] = label.encode()
-    before, rest = tfrecord.encode_example(features).split(pixels, 1)
-    between, after = rest.split(image_id, 1)
-    return before, between, after
+        yield shard_records.encode(image)
 
 
 def _written(file: IO[bytes]) -> int:
@@ -152,30 +105,23 @@ def read_shard(path: str) -> Shard:
     image_ids: list[str] = []
     labels: list[str | None] = []
     planes: list[bytes] = []
-    shape: tuple[int, ...] = ()
+    decode = None
     try:
         for payload in tfrecord.read_frames(store.read_bytes(path), path):
-            shape = shape or _shape_of(payload)
-            record: dict = tfrecord.decode_example(payload, _READ)
-            image_ids.append(record["image_id"].decode())
-            label = record.get("label")
-            labels.append(None if label is None else label.decode())
-            planes.append(record["image"])
-        pixels = np.frombuffer(b"".join(planes), np.uint8).reshape(-1, *shape)
+            decode = decode or Decoder(bytes(payload))
+            record = decode(bytes(payload))
+            image_ids.append(record.image_id)
+            labels.append(record.label)
+            planes.append(record.data)
+        shape = decode.shape if decode else (0, 0, 0)
+        pixels = np.frombuffer(b"".join(planes), np.uint8)
+        pixels = pixels.reshape(len(planes), *shape)
     except (ValueError, KeyError) as error:
         raise ArtifactMismatch(
             f"{path}: this shard cannot be read: {error}. Delete it together with "
             "the .parquet file beside it, and run ingest for its night again."
         ) from error
     return Shard(image_ids, pixels, labels)
-
-
-_READ = ("image", "image_id", "label")
-
-
-def _shape_of(payload: memoryview) -> tuple[int, ...]:
-    record: dict = tfrecord.decode_example(payload)
-    return record["height"], record["width"], record["channels"]
 
 
 def inventory_file(shard: str) -> str:
