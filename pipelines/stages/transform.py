@@ -49,13 +49,14 @@ def run(run: Run, beam_flags: list[str]) -> StageResult:
     chosen = _choose(run, rows)
     began = time.perf_counter()
     transform_id, fitted_at = _fit(run, chosen, beam_flags), time.perf_counter()
-    counts = _write(run, chosen, transform_id, beam_flags)
+    counts, done_at = _write(run, chosen, transform_id, beam_flags), time.perf_counter()
     return StageResult(
         counts=counts,
         figures={
             "reason": reason,
             "fit_seconds": round(fitted_at - began, 3),
-            "write_seconds": round(time.perf_counter() - fitted_at, 3),
+            "write_seconds": round(done_at - fitted_at, 3),
+            "images_per_s": round(rows.num_rows / (done_at - began), 1),
         },
         read={"images": rows.num_rows},
         wrote={"transform_id": transform_id},
