@@ -13,6 +13,8 @@ import fsspec
 
 from pipelines.errors import OutOfSpace
 
+BUFFER_BYTES = 2**20
+"""What a file gathers before it is written: records come in kilobytes."""
 FREE_RESERVE = 256 * 2**20
 """Bytes of disk that a stage leaves alone."""
 
@@ -76,7 +78,7 @@ def aside(path: str) -> Iterator[IO[bytes]]:
     os.makedirs(folder, exist_ok=True)
     hidden = os.path.join(folder, f".{name}.{uuid.uuid4().hex}")
     try:
-        with open(hidden, "wb") as file:
+        with open(hidden, "wb", buffering=BUFFER_BYTES) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
