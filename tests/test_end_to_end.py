@@ -1,5 +1,6 @@
 """Whole nights on forty images through Airflow, as people run them."""
 
+import datetime
 import json
 import os
 import pathlib
@@ -121,7 +122,7 @@ def test_a_night_publishes_what_is_sound(airflow, home):
     assert sorted(set(rows["label"].to_pylist())) == ["round", "square"]
     assert len(set(rows["image_id"].to_pylist())) == rows.num_rows == 38
     assert {len(latent) for latent in rows["latent"].to_pylist()} == {4}
-    assert set(rows["night"].to_pylist()) == {"2026-03-09"}
+    assert set(rows["night"].to_pylist()) == {datetime.date(2026, 3, 9)}
     (report,) = home.glob("lake/shapes/runs/2026-03-09-*/report.html")
     assert "2026-03-09" in report.read_text()
 

@@ -77,9 +77,12 @@ def _options(schema: pa.Schema) -> dict[str, object]:
     floats = [f"{f.name}.list.element" for f in schema if pa.types.is_list(f.type)]
     others = [f.name for f in schema if not pa.types.is_list(f.type)]
     floats += [f.name for f in schema if pa.types.is_float32(f.type)]
+    repeated = [
+        f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_date(f.type)
+    ]
     return {
         "compression": "zstd",
-        "use_dictionary": [f.name for f in schema if pa.types.is_string(f.type)],
+        "use_dictionary": repeated,
         "use_byte_stream_split": floats or False,
         "write_statistics": others,
     }

@@ -135,7 +135,7 @@ def mean_error(paths: Sequence[str], table: "Table", run: Run) -> float | None:
             columns = ["night", "run_id", "reconstruction_error"]
             rows = parquet.read_table(file, columns=columns)
         ours = pc.and_(
-            pc.equal(rows["night"], run.night), pc.equal(rows["run_id"], run.run_id)
+            pc.equal(rows["night"], run.date), pc.equal(rows["run_id"], run.run_id)
         )
         errors = rows["reconstruction_error"].filter(ours)
         total += pc.sum(errors, min_count=0).as_py()
@@ -166,7 +166,7 @@ def _put(run: Run, table: "Table", before: pa.Table, base: int) -> pa.Table:
         before,
         tonight.rows.filter(mine),
         sorted(gone),
-        night=run.night,
+        night=run.date,
         run_id=run.run_id,
         split=run.settings.split,
     ).rows

@@ -118,7 +118,7 @@ def stage(run: Run, tonight: pa.Table, gone: Sequence[str]) -> Resolved:
         base,
         rows,
         gone,
-        night=run.night,
+        night=run.date,
         run_id=run.run_id,
         split=run.settings.split,
     )
@@ -241,7 +241,7 @@ SELECT l.*, CASE
     WHEN $1
         AND b.reason IS DISTINCT FROM 'missing'  -- it may be there by now
         AND coalesce(l.bytes, b.bytes) IS NOT DISTINCT FROM b.bytes
-        AND l.modified IS NOT DISTINCT FROM b.modified
+        AND make_timestamptz(l.modified) IS NOT DISTINCT FROM b.modified
         AND l.etag IS NOT DISTINCT FROM b.etag
         AND l.label IS NOT DISTINCT FROM b.label
         AND coalesce(l.split, {held_out}) IS NOT DISTINCT FROM b.split

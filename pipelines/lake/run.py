@@ -1,6 +1,7 @@
 """A run: one execution for a dataset and a night, pinned by its first stage."""
 
 import dataclasses
+import datetime
 import re
 from typing import Any, Literal
 
@@ -40,6 +41,11 @@ class Run:
     dry_run: bool = False
     images_base: int | None = None
     features_base: int | None = None
+
+    @property
+    def date(self) -> datetime.date:
+        """The night as the tables hold it."""
+        return datetime.date.fromisoformat(self.night)
 
     @property
     def image_spec_id(self) -> str:

@@ -5,6 +5,7 @@ of the earliest night speaks for it (then the smallest URI): it is accepted, the
 are duplicates. When it goes, or its bytes change, the next one speaks.
 """
 
+import datetime
 import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -36,7 +37,7 @@ def resolve(
     tonight: pa.Table,
     gone: Sequence[str],
     *,
-    night: str,
+    night: datetime.date,
     run_id: str,
     split: SplitSettings,
 ) -> Resolved:
@@ -97,8 +98,9 @@ SELECT t.source_uri, t.image_id, t.outcome = 'rejected' AS rejected, FALSE AS is
     t.reason, t.detail, t.label, coalesce(t.split, {held_out}) AS split,
     CASE WHEN b.status <> 'gone' AND b.image_id IS NOT DISTINCT FROM t.image_id
         THEN b.night ELSE getvariable('night') END AS night,
-    t.width, t.height, t.format, t.bytes, t.modified, t.etag,
-    NULL::VARCHAR AS gone_night, TRUE AS listed,
+    t.width, t.height, t.format, t.bytes,
+    make_timestamptz(t.modified) AS modified, t.etag,
+    NULL::DATE AS gone_night, TRUE AS listed,
     coalesce(t.outcome = 'known' AND b.status <> 'gone' AND b.image_id = t.image_id
         AND b.label IS NOT DISTINCT FROM t.label
         AND b.split = coalesce(t.split, {held_out}), FALSE) AS touched

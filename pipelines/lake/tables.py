@@ -43,16 +43,16 @@ IMAGES_SCHEMA = pa.schema(
         pa.field("detail", pa.string()),
         pa.field("label", pa.string()),
         pa.field("split", pa.string()),  # none where the bytes could not be read
-        _required("night", pa.string()),
+        _required("night", pa.date32()),
         pa.field("width", pa.int32()),  # of the original; none where rejected
         pa.field("height", pa.int32()),
         pa.field("format", pa.string()),
         pa.field("bytes", pa.int64()),
-        pa.field("modified", pa.int64()),  # microseconds since 1970
+        pa.field("modified", pa.timestamp("us", tz="UTC")),
         pa.field("etag", pa.string()),
         pa.field("shard", pa.string()),
         pa.field("row", pa.int32()),
-        pa.field("gone_night", pa.string()),
+        pa.field("gone_night", pa.date32()),
         _required("run_id", pa.string()),
     ]
 )
@@ -64,7 +64,7 @@ FEATURES_SCHEMA = pa.schema(
         _required("source_uri", pa.string()),
         pa.field("label", pa.string()),
         _required("split", pa.string()),
-        _required("night", pa.string()),
+        _required("night", pa.date32()),
         _required("width", pa.int32()),
         _required("height", pa.int32()),
         _required("latent", pa.list_(_required("element", pa.float32()))),

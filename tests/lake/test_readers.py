@@ -29,6 +29,8 @@ TYPES = {
     "string": pa.string(),
     "int": pa.int32(),
     "long": pa.int64(),
+    "date": pa.date32(),
+    "timestamptz": pa.timestamp("us", tz="UTC"),
     "float": pa.float32(),
     "list&lt;float&gt;": tables.FEATURES_SCHEMA.field("latent").type,
 }

@@ -1,3 +1,4 @@
+import datetime
 import hashlib
 
 import pyarrow as pa
@@ -45,7 +46,8 @@ def rejected(uri, **fields):
 
 def weigh(base, rows, gone=(), night="2026-01-01", split=SPLIT) -> Resolved:
     tonight = pa.Table.from_pylist(list(rows), INVENTORY_SCHEMA)
-    return resolve(base, tonight, gone, night=night, run_id=f"{night}-1", split=split)
+    date = datetime.date.fromisoformat(night)
+    return resolve(base, tonight, gone, night=date, run_id=f"{night}-1", split=split)
 
 
 def put(base, rows):
@@ -84,15 +86,15 @@ def test_the_earliest_night_speaks_before_the_smallest_uri():
     rows = after([seen("z", "cat")], [known("a", "cat")])
 
     assert statuses(rows) == {"z": "accepted", "a": "duplicate"}
-    assert rows["a"]["night"] == "2026-01-02"
+    assert rows["a"]["night"] == datetime.date(2026, 1, 2)
 
 
 def test_when_the_speaker_goes_the_next_one_inherits_shard_row_and_night():
     rows = after([seen("a", "cat", row=7)], [known("b", "cat")], ([], ["a"]))
 
     assert statuses(rows) == {"a": "gone", "b": "accepted"}
-    assert rows["a"]["gone_night"] == "2026-01-03"
-    assert (rows["b"]["row"], rows["b"]["night"]) == (7, "2026-01-01")
+    assert rows["a"]["gone_night"] == datetime.date(2026, 1, 3)
+    assert (rows["b"]["row"], rows["b"]["night"]) == (7, datetime.date(2026, 1, 1))
 
 
 def test_when_the_bytes_of_the_speaker_change_the_next_one_speaks():
@@ -115,7 +117,7 @@ def test_an_image_that_comes_back_alone_keeps_its_first_night_and_its_shard():
 
     assert statuses(rows) == {"a": "accepted"}
     assert (rows["a"]["night"], rows["a"]["shard"]) == (
-        "2026-01-01",
+        datetime.date(2026, 1, 1),
         "spec/cat.tfrecord",
     )
 
@@ -127,9 +129,16 @@ def test_a_touched_entry_counts_as_touched_and_its_row_is_refreshed():
 
     assert found.counts["touched"] == 1
     assert found.counts["accepted"] == 0
-    assert found.rows["modified"].to_pylist() == [2]
-    assert found.rows["night"].to_pylist() == ["2026-01-01"]
+    assert found.rows["modified"].cast("int64").to_pylist() == [2]
+    assert found.rows["night"].to_pylist() == [datetime.date(2026, 1, 1)]
     assert found.rows["width"].to_pylist() == [9]
+
+
+def test_a_row_holds_a_date_and_an_instant():
+    (row,) = after([seen("a", "cat", modified=1_700_000_000_000_007)]).values()
+
+    assert row["night"] == datetime.date(2026, 1, 1)
+    assert row["modified"].isoformat() == "2023-11-14T22:13:20.000007+00:00"
 
 
 def test_another_label_on_the_same_bytes_is_not_merely_touched():

@@ -1,6 +1,3 @@
-import duckdb
-import pandas as pd
-import polars as pl
 import pytest
 from pyarrow import parquet
 
@@ -69,49 +66,17 @@ def test_an_earlier_snapshot_stays_as_it_was(nights, features):
     assert sorted(rows["source_uri"].to_pylist()) == ["/src/a", "/src/b"]
 
 
-def test_the_table_reads_in_duckdb_through_pyiceberg(features):
-    rows = (
-        features.scan()
-        .to_duckdb("features")
-        .execute("SELECT source_uri, len(latent) FROM features ORDER BY source_uri")
-    )
+@pytest.mark.parametrize("name", tables.NAMES)
+def test_files_of_older_nights_are_skipped_unread(nights, name):
+    publish.run(nights.night("2026-01-31", {"/src/a": "cat"}, modified=1), [])
+    publish.run(nights.night("2026-02-01", {"/src/b": "dog"}, modified=1), [])
+    table = tables.load(nights.lake, name)
 
-    assert rows.fetchall() == [("/src/a", 4), ("/src/d", 4)]
+    found = table.scan(row_filter="night >= '2026-02-01'")
 
-
-def test_the_table_reads_in_duckdb_with_its_own_extension(features):
-    extension = pytest.importorskip("duckdb_extension_iceberg")
-    avro = pytest.importorskip("duckdb_extension_avro")
-    with duckdb.connect(config={"allow_unsigned_extensions": "true"}) as db:
-        for one in (avro, extension):
-            _load(db, one)
-        rows = db.execute(
-            f"SELECT source_uri, len(latent), space_id FROM "
-            f"iceberg_scan('{features.metadata_location}') ORDER BY source_uri"
-        ).fetchall()
-
-    assert rows == [("/src/a", 4, "space-one"), ("/src/d", 4, "space-one")]
-
-
-def _load(db, package):
-    import pathlib
-
-    (file,) = pathlib.Path(package.__file__).parent.rglob("*.duckdb_extension")
-    db.execute(f"LOAD '{file}'")
-
-
-def test_the_table_reads_in_polars(features):
-    found = pl.scan_iceberg(features).sort("source_uri").collect()
-
-    assert found["source_uri"].to_list() == ["/src/a", "/src/d"]
-    assert found["latent"].list.len().to_list() == [4, 4]
-
-
-def test_the_table_reads_in_pandas(features):
-    found = features.scan().to_pandas().sort_values("source_uri")
-
-    assert isinstance(found, pd.DataFrame)
-    assert found["source_uri"].tolist() == ["/src/a", "/src/d"]
+    assert len(list(table.scan().plan_files())) == 2
+    assert len(list(found.plan_files())) == 1
+    assert found.to_arrow()["source_uri"].to_pylist() == ["/src/b"]
 
 
 def test_floats_are_kept_by_byte_streams_and_strings_by_dictionary(features):

@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import datetime
 import hashlib
 import signal
 import subprocess
@@ -107,7 +108,7 @@ def test_the_next_entry_speaks_with_the_latent_of_the_image(nights):
 
     rows = by_uri(nights, "latent", "night")
     assert rows["/src/b"]["latent"] == latent
-    assert rows["/src/b"]["night"] == "2026-01-01"
+    assert rows["/src/b"]["night"] == datetime.date(2026, 1, 1)
     assert "/src/a" not in rows
 
 
@@ -327,7 +328,7 @@ def test_many_small_nights_and_a_large_change_leave_every_row_in_place(nights):
 
     rows = by_uri(nights, "label", "night", "latent", "image_id")
     assert {row["label"] for row in rows.values()} == {"z"}
-    assert rows["/src/4"]["night"] == "2026-01-05"
+    assert rows["/src/4"]["night"] == datetime.date(2026, 1, 5)
     for row in rows.values():
         wanted = nights.latent(row["image_id"], "space-one")
         assert row["latent"] == pytest.approx(wanted)
