@@ -125,7 +125,7 @@ def publish(run, space_id, stems):
         for row in parquet.read_table(path).to_pylist():
             row.pop("row")
             words = {"source_uri": row["image_id"], "split": "train"}
-            words |= {"night": run.night, "width": 9, "height": 9, "label": None}
+            words |= {"night": run.date, "width": 9, "height": 9, "label": None}
             rows.append(row | words | {"space_id": space_id, "run_id": run.run_id})
     schema = tables.numbered(tables.FEATURES_SCHEMA)
     tables.load(run.lake, "features").append(pa.Table.from_pylist(rows, schema=schema))
