@@ -6,7 +6,8 @@ import os
 
 def absolute(root: str) -> str:
     """Return ``root`` as an absolute path, or as it is where it is a URL."""
-    return root.rstrip("/") if "://" in root else os.path.abspath(root)
+    place = root.removeprefix("file://")
+    return place.rstrip("/") if "://" in place else os.path.abspath(place)
 
 
 @dataclasses.dataclass(frozen=True)

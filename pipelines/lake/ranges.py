@@ -41,7 +41,7 @@ def read(path: str, start: int = 0, stop: int | None = None) -> pa.Table:
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[Any]:
     if store.is_local(path):
-        yield pa.memory_map(path.removeprefix("file://"))
+        yield pa.memory_map(path)
         return
     with fsspec.open(path, "rb") as file:
         yield pa.PythonFile(file, "r")

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from typing import IO, Any
@@ -21,7 +22,7 @@ FREE_RESERVE = 256 * 2**20
 
 def is_local(path: str) -> bool:
     """Return whether ``path`` is on this machine's disk."""
-    return "://" not in path or path.startswith("file://")
+    return "://" not in path
 
 
 def exists(path: str) -> bool:
@@ -65,14 +66,18 @@ def aside(path: str) -> Iterator[IO[bytes]]:
     """Yield a file to write; it stands at ``path`` whole, or not at all.
 
     On a disk: a hidden neighbour, flushed to the disk and renamed. In a bucket: one
-    upload, which appears when it is complete.
+    upload of the finished file (one that is written there is completed by its closing,
+    even where an error closes it).
 
     Raises:
         OutOfSpace: The disk is full.
     """
     if not is_local(path):
-        with fsspec.open(path, "wb") as file:
-            yield file
+        fs, inner = fsspec.core.url_to_fs(path)
+        with tempfile.NamedTemporaryFile(prefix="latentlake-") as whole:
+            yield whole.file
+            whole.flush()
+            fs.put_file(whole.name, inner)
         return
     folder, name = os.path.split(path)
     os.makedirs(folder, exist_ok=True)

@@ -58,6 +58,15 @@ def test_the_same_calls_work_on_another_filesystem():
     assert not store.exists("memory://bucket/x/y.json")
 
 
+def test_an_object_in_a_bucket_appears_whole_or_not_at_all():
+    path = "memory://bucket/half"
+
+    with pytest.raises(ZeroDivisionError), store.aside(path) as file:
+        file.write(b"%d" % (1 // 0))
+
+    assert not store.exists(path)
+
+
 def test_a_manifest_of_a_newer_format_is_refused_by_name(tmp_path):
     lake = Lake(str(tmp_path), "birds")
     store.write_json(lake.manifest("r", "ingest"), {"format_version": 99})
@@ -71,3 +80,4 @@ def test_a_lake_is_absolute_at_once(tmp_path, monkeypatch):
 
     assert absolute("lake/") == str(tmp_path / "lake")
     assert absolute("s3://bucket/x/") == "s3://bucket/x"
+    assert absolute(f"file://{tmp_path}/lake/") == str(tmp_path / "lake")
