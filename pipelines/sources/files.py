@@ -4,6 +4,7 @@ Names from outside are names and nothing more: hidden and system files are left 
 link that leaves the root is not followed, and only regular files are ever opened.
 """
 
+import errno
 import glob
 import logging
 import os
@@ -34,7 +35,8 @@ _PERMANENT = (
     ImportError,
     NotImplementedError,
 )
-
+_NO_FILE = {errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.ENODEV}
+"""What opening says of a name that can be no file's: a loop of links, a socket."""
 
 Roots = list[str]
 """Beginnings of URIs (a source's own ``list`` hides the name of the type)."""
@@ -208,7 +210,9 @@ class Files:
 
     def _read_batch(self, uris: list[str]) -> Iterator[bytes | Rejection]:
         inner = [self.fs._strip_protocol(uri) for uri in uris]
-        found = self.fs.cat(inner, on_error="return")
+        # A name with [, ? or * would be taken for a glob: it is read by itself.
+        plain = [name for name in inner if not glob.has_magic(name)]
+        found = self.fs.cat(plain, on_error="return") if plain else {}
         for uri, name in zip(uris, inner, strict=True):
             data = found.get(name, FileNotFoundError(name))
             yield data if isinstance(data, bytes) else self._read_one(uri, name)
@@ -259,6 +263,10 @@ def read_local(uri: str) -> bytes | Rejection:
     try:
         place = os.open(real_name(uri), _READ_AT_ONCE)
     except _PERMANENT as error:
+        return missing(uri, error)
+    except OSError as error:
+        if error.errno not in _NO_FILE:
+            raise
         return missing(uri, error)
     try:
         found = os.fstat(place)

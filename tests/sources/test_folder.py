@@ -1,11 +1,12 @@
 import os
+import socket
 
 import fsspec
 import pytest
 
 from pipelines.errors import BadNight, ConfigError
 from pipelines.records import Rejection
-from pipelines.sources.files import Files
+from pipelines.sources.files import Files, read_local
 from pipelines.sources.folder import FolderSource
 
 
@@ -188,6 +189,29 @@ def test_a_remote_file_that_vanished_is_missing(flaky):
     (found,) = flaky("2.jpg", retries=1, resets=0)
 
     assert found.reason == "missing"
+
+
+def test_a_remote_name_that_looks_like_a_glob_is_a_name(flaky):
+    far = fsspec.filesystem("flaky")
+    far.pipe("/far/a[1].jpg", b"one")
+    far.pipe("/far/b*.jpg", b"star")
+
+    found = Files("flaky://far", 1).read(
+        ["flaky:///far/a[1].jpg", "flaky:///far/b*.jpg", "flaky:///far/1.jpg"]
+    )
+
+    assert list(found) == [b"one", b"star", b"here"]
+
+
+def test_a_name_that_can_be_no_files_is_missing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a socket's name must be short
+    (tmp_path / "loop").symlink_to("loop")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("sock")
+        names = ["x" * 300, "loop", "sock", "nul\0"]
+        found = [read_local(str(tmp_path / name)) for name in names]
+
+    assert [one.reason for one in found] == ["missing"] * 4
 
 
 def test_entries_make_a_source_readable_elsewhere(tmp_path, source):
