@@ -11,6 +11,7 @@ class FollowOperator(StageOperator):
     def place(self, context: Context) -> Place:
         """Return the run to follow; without a run id the stage takes the latest."""
         events = context["triggering_asset_events"].values()
-        named = [one.extra.get("run_id") for group in events for one in group]
+        said = [one.extra.get("run_id") for group in events for one in group]
+        named = [run_id for run_id in said if run_id]  # an event by hand names none
         given = context["params"].get("run_id")
         return super().place(context)._replace(run_id=given or max(named, default=None))

@@ -1,5 +1,6 @@
 """Runs one stage as the command it is, and tells Airflow how it ended."""
 
+import contextlib
 import json
 import logging
 import os
@@ -135,8 +136,10 @@ class _Listener:
     def hear(self, pipe: str, line: str) -> None:
         """Take one line of ``pipe``."""
         if pipe == "stdout" and line.startswith(METRICS):
-            self.metrics = json.loads(line.removeprefix(METRICS))
-            return
+            # A line too long arrives in pieces; who raises here stops the listening.
+            with contextlib.suppress(ValueError):
+                self.metrics = json.loads(line.removeprefix(METRICS))
+                return
         if pipe == "stderr" and line.strip():
             self._last_error = line
         self._loggers[pipe].info("%s", line)

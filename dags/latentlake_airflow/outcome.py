@@ -11,7 +11,9 @@ from airflow.sdk.exceptions import (
 DONE = 0
 NOTHING_TO_DO = 10
 FINAL = {
-    2: "a setting is wrong. Mend it, then clear this task; a retry cannot help",
+    2: "a setting is wrong, or the tables are held. Mend it, then trigger the night "
+    "anew: a run keeps the settings it began with. After `latentlake release`, "
+    "clearing this task is enough",
     3: "the gate refused the candidate and no encoder was ever accepted, so nothing "
     "is published. The report has the figures; change the settings of the encoder or "
     "of the gate, then trigger the night anew",

@@ -33,6 +33,8 @@ CHAIN = ("ingest", "transform", "train", "evaluate", "encode", "publish")
 """The stages that make a night, in order."""
 AFTER = ("classify", "report")
 """The stages that only look at a night."""
+MOST_SAID = 4000
+"""Characters of an error in the line of metrics; its manifest has all of it."""
 LIBRARIES = ("apache-beam", "tensorflow", "keras", "pyiceberg", "numpy")
 
 log = logging.getLogger(__name__)
@@ -220,4 +222,6 @@ def _say_metrics(value: dict[str, Any]) -> None:
         return
     keys = ("status", "counts", "figures", "wrote", "note", "error", "cost")
     short = {key: value[key] for key in keys if key in value}
+    if "error" in short:
+        short["error"] = short["error"][:MOST_SAID]
     print(f"METRICS {json.dumps(short, default=str)}", flush=True)

@@ -92,7 +92,7 @@ def test_the_first_stage_is_told_the_night_and_the_form(tmp_path, program, caplo
     assert told(caplog, "argv") == [
         *("-m", "pipelines", "ingest", "birds"),
         *("--lake", str(tmp_path / "lake")),
-        *("--run-id", "2026-03-09-19b04f56", "--night", "2026-03-09"),
+        *("--run-id", "2026-03-09-a19b04f56", "--night", "2026-03-09"),
         *("--source.path", "$(x) {{ y }}", "--retrain", "auto"),
         *("--train.epochs", "3"),
     ]
@@ -106,7 +106,7 @@ def test_a_later_stage_is_told_only_its_run(tmp_path, program, caplog):
 
     assert told(caplog, "argv") == [
         *("-m", "pipelines", "publish", "birds"),
-        *("--lake", str(tmp_path / "lake"), "--run-id", "2026-03-09-19b04f56"),
+        *("--lake", str(tmp_path / "lake"), "--run-id", "2026-03-09-a19b04f56"),
     ]
 
 
@@ -149,7 +149,7 @@ def test_counts_become_the_xcom_and_part_of_the_asset_event(tmp_path, program, c
     assert returned == {"counts": {"new": 3}, "note": "all is well"}
     assert given["ti"].xcom["return_value"] == returned
     assert given["outlet_events"][FEATURES].extra == {
-        "run_id": "2026-03-09-19b04f56",
+        "run_id": "2026-03-09-a19b04f56",
         "night": "2026-03-09",
         **returned,
     }
@@ -184,6 +184,16 @@ def test_a_stage_that_dies_without_a_word_is_quoted_by_its_last_line(tmp_path, p
         make(tmp_path).execute(context=context())
 
 
+def test_counts_too_long_for_a_line_do_not_stop_the_stage(tmp_path, program):
+    program(4, f', "error": "{"x" * 100_000}"')
+    given = context()
+
+    with pytest.raises(AirflowFailException, match="exit code 4"):
+        make(tmp_path).execute(context=given)
+
+    assert given["ti"].xcom == {}
+
+
 def test_a_skip_says_why(tmp_path, program):
     program(10)
 
@@ -202,6 +212,16 @@ def test_a_follower_works_on_the_run_that_the_event_names(tmp_path, program, cap
     program()
     caplog.set_level(logging.INFO)
     events = [Event({"run_id": "2026-03-08-aa"}), Event({"run_id": "2026-03-09-bb"})]
+
+    make(tmp_path, "classify", FollowOperator).execute(context=context(events=events))
+
+    assert told(caplog, "argv")[-2:] == ["--run-id", "2026-03-09-bb"]
+
+
+def test_an_event_that_was_made_by_hand_names_no_run(tmp_path, program, caplog):
+    program()
+    caplog.set_level(logging.INFO)
+    events = [Event({"from_rest_api": True}), Event({"run_id": "2026-03-09-bb"})]
 
     make(tmp_path, "classify", FollowOperator).execute(context=context(events=events))
 

@@ -113,6 +113,21 @@ def test_the_metrics_line_is_one_line_of_json(run, stage, capsys, monkeypatch):
     assert json.loads(last.removeprefix("METRICS "))["counts"] == {"listed": 3}
 
 
+def test_a_long_error_is_cut_short_in_the_metrics_alone(
+    run, stage, capsys, monkeypatch
+):
+    def fail(run, flags):
+        raise RuntimeError("x" * 100_000)
+
+    monkeypatch.setenv("LATENTLAKE_METRICS", "1")
+    stage(fail)
+
+    perform.perform("ingest", run, [])
+
+    assert len(capsys.readouterr().out) < 10_000
+    assert len(run.manifest("ingest")["error"]) > 100_000
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_stage_leaves_no_manifest_and_says_how_to_go_on(run, signum):
     script = textwrap.dedent(f"""
