@@ -24,7 +24,7 @@ import simplejpeg
 
 from models import tfrecord
 from pipelines import config
-from pipelines.lake import store, tables
+from pipelines.lake import tables
 from pipelines.lake.layout import Lake
 from pipelines.lake.run import Run
 from pipelines.stages import ingest
@@ -93,7 +93,7 @@ def loop(folder: pathlib.Path) -> None:
     paths = sorted(f"{base}/{name}" for base, _, names in found for name in names)
     with tempfile.TemporaryDirectory(dir=folder.parent) as out:
         for start in range(0, len(paths), CHUNK):
-            with store.aside(f"{out}/{start}.tfrecord") as file:
+            with open(f"{out}/{start}.tfrecord", "wb") as file:
                 tfrecord.write_frames(file, records(paths[start : start + CHUNK]))
 
 
