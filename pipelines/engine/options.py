@@ -1,7 +1,11 @@
 """Where and how Beam runs: the in-process runner by name, or what the flags say."""
 
+import contextlib
 import logging
 import os
+import re
+from collections.abc import Iterator
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
@@ -10,9 +14,15 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 
+from pipelines import errors
 from pipelines.config import EngineSettings
+from pipelines.errors import LatentlakeError
 
 LOCAL_RUNNER = "FnApiRunner"
+OURS = re.compile(
+    r"^pipelines\.errors\.(\w+): (.+?)(?: \[while running '|\n\n|\s*\Z)", re.M | re.S
+)
+"""One of our errors in a traceback: its class, and what it said."""
 
 
 def options(settings: EngineSettings, beam_flags: list[str]) -> PipelineOptions:
@@ -37,7 +47,38 @@ def threads(settings: EngineSettings) -> int:
     return settings.workers or len(os.sched_getaffinity(0))
 
 
-def pipeline(settings: EngineSettings, beam_flags: list[str]) -> beam.Pipeline:
-    """Return a pipeline to fill in a ``with`` block, which runs it and waits."""
+@contextlib.contextmanager
+def pipeline(
+    settings: EngineSettings, beam_flags: list[str]
+) -> Iterator[beam.Pipeline]:
+    """Yield a pipeline to fill in; the end of the block runs it and waits.
+
+    Raises:
+        LatentlakeError: One that a worker raised, of the class that it was.
+    """
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
-    return beam.Pipeline(options=options(settings, beam_flags))
+    try:
+        with beam.Pipeline(options=options(settings, beam_flags)) as made:
+            yield made
+    except (RuntimeError, LatentlakeError) as error:
+        kind = type(error)
+        meant = on_purpose(f"{kind.__module__}.{kind.__name__}: {error}")
+        if meant is None:
+            raise
+        raise meant from error
+
+
+def on_purpose(text: str) -> LatentlakeError | None:
+    """Return the error of ours that ``text`` tells of, or ``None``.
+
+    Runners hand on what a worker raised as the text of its traceback, so that a
+    damaged shard would look like an accident that a retry helps.
+    """
+    found = OURS.findall(text)
+    if not found:
+        return None
+    name, said = found[-1]
+    kind: Any = getattr(errors, name, None)
+    if isinstance(kind, type) and issubclass(kind, LatentlakeError):
+        return kind(said)
+    return None
