@@ -77,7 +77,7 @@ def status_of(lake: Lake) -> Status:
         space=_space(found.get(f"{tables.PREFIX}space_id"), accepted),
         age=_age(snapshot.timestamp_ms) if snapshot else NONE,
         held=hold["reason"] if hold else "no",
-        due=due(lake, pinned, accepted, found.get(f"{tables.PREFIX}drift")),
+        due=due(lake, pinned, accepted, found),
     )
 
 
@@ -99,7 +99,7 @@ def due(
     lake: Lake,
     last: runs.Run | None,
     accepted: pointer.Accepted | None,
-    drift: str | None,
+    published: dict[str, str],
 ) -> str:
     """Return what tonight will do beside looking for new images, by what is known."""
     if last is None:
@@ -107,6 +107,7 @@ def due(
     from pipelines.stages import retrain
 
     attempts = pointer.attempts(lake)
+    drift = published.get(f"{tables.PREFIX}drift")
     reason = retrain.due(
         retrain.Facts(
             night=datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -117,6 +118,7 @@ def due(
             tried=_card(lake, attempts[-1]["space_id"]) if attempts else None,
             last_attempt=attempts[-1]["night"] if attempts else None,
             drift=float(drift) if drift else None,
+            drift_night=published.get(f"{tables.PREFIX}night"),
         )
     )
     return f"training: {reason}" if reason else "new and changed images only"

@@ -21,6 +21,7 @@ class Facts:
         tried: The card of the encoder last judged, accepted or not, or ``None``.
         last_attempt: The night on which one was last judged, or ``None``.
         drift: How much worse new images reconstruct than at the gate, where known.
+        drift_night: The night whose images showed that.
     """
 
     night: str
@@ -31,6 +32,7 @@ class Facts:
     tried: dict[str, Any] | None = None
     last_attempt: str | None = None
     drift: float | None = None
+    drift_night: str | None = None
 
 
 def due(facts: Facts) -> str | None:
@@ -99,6 +101,9 @@ def following(last: datetime.date, schedule: Retrain) -> datetime.date:
 
 
 def _drifted(facts: Facts) -> str | None:
+    """Name the drift of images that no judged encoder was trained on yet."""
+    if (facts.drift_night or "9999") <= (facts.last_attempt or ""):
+        return None
     limit = facts.settings.schedule.max_drift
     if facts.drift is None or facts.drift <= limit:
         return None

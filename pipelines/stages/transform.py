@@ -39,11 +39,7 @@ def run(run: Run, beam_flags: list[str]) -> StageResult:
     if run.dry_run:
         return StageResult(note=f"a dry run: would train ({reason})", skipped=True)
     rows = parts.corpus(run)[1]
-    if not pc.any(pc.equal(rows["split"], "train")).as_py():
-        raise BadNight(
-            f"{run.lake.dataset}: there is no training image among {rows.num_rows} "
-            "accepted ones. Look at the splits of the source, then run again."
-        )
+    _check_splits(run, rows)
     log.info("transform: training is due: %s", reason)
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # else TensorFlow takes the GPU's memory
     chosen = _choose(run, rows)
@@ -75,7 +71,7 @@ def _facts(run: Run) -> Facts:
         accepted=_card(run, standing.space_id) if standing else None,
         tried=_card(run, attempts[-1]["space_id"]) if attempts else None,
         last_attempt=attempts[-1]["night"] if attempts else None,
-        drift=_drift(run),
+        **_drift(run),
     )
 
 
@@ -84,10 +80,22 @@ def _card(run: Run, space_id: str) -> dict[str, Any] | None:
     return dict(store.read_json(path)) if store.exists(path) else None
 
 
-def _drift(run: Run) -> float | None:
-    properties = tables.snapshot_properties(run.lake, "features", run.features_base)
-    said = properties.get(f"{tables.PREFIX}drift")
-    return float(said) if said else None
+def _drift(run: Run) -> dict[str, Any]:
+    found = tables.snapshot_properties(run.lake, "features", run.features_base)
+    said = found.get(f"{tables.PREFIX}drift")
+    night = found.get(f"{tables.PREFIX}night")
+    return {"drift": float(said) if said else None, "drift_night": night}
+
+
+def _check_splits(run: Run, rows: pa.Table) -> None:
+    """Raise :class:`BadNight` where there is nothing to train on, or to judge by."""
+    for split, what in (("train", "training"), ("eval", "held-out")):
+        if not pc.any(pc.equal(rows["split"], split)).as_py():
+            raise BadNight(
+                f"{run.lake.dataset}: there is no {what} image among {rows.num_rows} "
+                "accepted ones. Look at the splits of the source, or at "
+                "split.eval_fraction, then run again."
+            )
 
 
 def _choose(run: Run, rows: pa.Table) -> str:

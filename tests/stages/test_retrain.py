@@ -105,3 +105,13 @@ def test_a_month_after_the_31st_ends_with_the_shorter_month():
 @pytest.mark.parametrize(("drift", "is_due"), [(1.5, False), (1.6, True)])
 def test_drift_above_its_limit_makes_it_due(drift, is_due):
     assert (retrain.due(facts(drift=drift)) is not None) == is_due
+
+
+@pytest.mark.parametrize(
+    ("night", "is_due"),
+    [("2026-03-08", False), ("2026-03-09", False), ("2026-03-10", True)],
+)
+def test_drift_that_the_last_attempt_has_seen_waits_for_newer_images(night, is_due):
+    known = facts(drift=9.0, drift_night=night, last_attempt="2026-03-09")
+
+    assert (retrain.due(known) is not None) == is_due

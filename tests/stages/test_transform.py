@@ -247,11 +247,14 @@ def test_a_shard_with_other_images_is_refused(staged):
         parts.read_shard(run.lake, part, parts.rows_of(path, part))
 
 
-def test_no_training_image_is_a_bad_night(staged):
-    run = staged.run(split={"eval_fraction": 0.999999})
+@pytest.mark.parametrize(
+    ("fraction", "what"), [(0.999999, "training"), (0.000001, "held-out")]
+)
+def test_nothing_to_train_on_or_to_judge_by_is_a_bad_night(staged, fraction, what):
+    run = staged.run(split={"eval_fraction": fraction})
     staged.ingest(run, {"2026-01-01": [3]})
 
-    with pytest.raises(BadNight, match="no training image"):
+    with pytest.raises(BadNight, match=f"no {what} image"):
         transform.run(run, [])
 
 
