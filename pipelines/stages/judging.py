@@ -1,6 +1,7 @@
 """How evaluate judges: the same held-out images for candidate, PCA and accepted."""
 
 import dataclasses
+import logging
 import os
 import tempfile
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from pipelines.stages.gate import Bounds, Evidence, Figures, Name, Verdict
 from pipelines.stages.measure import Exam, Shown
 from pipelines.stages.sample import Sample, choose
 
+log = logging.getLogger(__name__)
+
 
 @dataclasses.dataclass(frozen=True)
 class Rival:
@@ -26,7 +29,8 @@ class Rival:
 
     Attributes:
         space_id: Its space.
-        shown: What it showed; none where it is of another image spec.
+        shown: What it showed; none where it cannot serve: it is damaged, or of another
+            image spec.
     """
 
     space_id: str
@@ -100,13 +104,23 @@ def load(run: Run, space_id: str, work: str) -> Artifact:
 def find_rival(
     run: Run, candidate: Artifact, work: str, exam: Exam, mine: Shown
 ) -> Rival | None:
-    """Return the accepted encoder and what it shows on the same images."""
+    """Return the accepted encoder and what it shows on the same images.
+
+    Raises:
+        ArtifactMismatch: Its files are damaged, and no other was asked for.
+    """
     standing = pointer.read(run.lake)
     if standing is None:
         return None
     if standing.space_id == candidate.space_id:
         return Rival(standing.space_id, mine)
-    accepted = load(run, standing.space_id, work)
+    try:
+        accepted = load(run, standing.space_id, work)
+    except ArtifactMismatch as error:
+        if run.retrain != "always":
+            raise
+        log.warning("evaluate: %s The candidate is judged without it.", error)
+        return Rival(standing.space_id, None)
     fits = accepted.card["image_spec_id"] == run.image_spec_id
     return Rival(standing.space_id, measure.examine(accepted, exam) if fits else None)
 

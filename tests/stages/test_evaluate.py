@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -121,6 +122,29 @@ def test_an_accepted_encoder_of_another_image_spec_cannot_serve(night):
 
     with pytest.raises(GateRefused):
         evaluate.run(night("2026-01-02-1", "weak", encoders), [])
+
+
+def test_a_damaged_accepted_encoder_gives_way_only_where_another_was_asked_for(
+    night, monkeypatch
+):
+    evaluate.run(night("2026-01-01-1", "good", {"good": (40,)}), [])
+    run = night("2026-01-02-1", "better", {"better": (60,)})
+    intact = judging.load
+
+    def load(run, name, work):
+        if name == "good":
+            raise ArtifactMismatch("good: is not the file that its card describes.")
+        return intact(run, name, work)
+
+    monkeypatch.setattr(judging, "load", load)
+
+    with pytest.raises(ArtifactMismatch, match="good"):
+        evaluate.run(run, [])
+    result = evaluate.run(dataclasses.replace(run, retrain="always"), [])
+
+    assert result.figures["verdict"] == "accepted"
+    assert result.figures["accepted"] is None
+    assert pointer.read(run.lake).space_id == "better"
 
 
 def test_evaluating_again_changes_nothing(night, monkeypatch, content):
