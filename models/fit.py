@@ -97,13 +97,16 @@ def fit(
     held_out: Examples,
     folder: str,
     progress: Progress | None = None,
+    *,
+    transform_id: str = "",
 ) -> Candidate:
     """Return the autoencoder that ``settings`` make of ``train``.
 
     ``folder`` keeps ``history.json``, TensorBoard's logs where TensorFlow is
     installed, and a checkpoint of every epoch: a call that was cut off is taken up
     after its last whole epoch when it is made again. ``held_out`` decides which epoch
-    was the best; where it is empty, the training loss does.
+    was the best; where it is empty, the training loss does. ``transform_id`` names what
+    normalised the examples: a checkpoint of others is not gone on with.
 
     Raises:
         NonFiniteLoss: Training diverged; the message names the epoch and the step.
@@ -112,6 +115,7 @@ def fit(
     keras.utils.set_random_seed(settings.seed)
     with device.spread() as devices:
         training = _Training(settings, train, held_out, folder, devices)
+        training.transform_id = transform_id
         training.run(progress)
         encoder, decoder = _finish(training)
     return Candidate(
@@ -160,6 +164,7 @@ class _Training:
         ]
         self.history: list[dict[str, float]] = []
         self.resumed_at = 0
+        self.transform_id = ""
 
     def run(self, progress: Progress | None) -> None:
         """Train to the end, from the last checkpoint if there is one."""
@@ -251,6 +256,7 @@ class _Training:
         settings = json.loads(json.dumps(dataclasses.asdict(self.settings)))
         return {
             "settings": settings,
+            "transform": self.transform_id,
             "shape": list(self.train.shape),
             "backend": keras.backend.backend(),
             "examples": [len(self.train), len(self.held_out)],

@@ -58,7 +58,7 @@ def _train(run: Run, transform_id: str) -> dict[str, Any]:
             _examples(run, transform_id, split, work) for split in ("train", "eval")
         )
         _check_count(run, len(train))
-        found = _fit(run, train, held_out, work)
+        found = _fit(run, transform_id, (train, held_out), work)
         seconds = round(time.perf_counter() - began, 3)
         card = _place(run, transform_id, found, train, seconds)
     store.write_json(
@@ -104,7 +104,9 @@ def _check_count(run: Run, found: int) -> None:
     raise BadNight(f"{words}.") if not found else ConfigError(f"{words}.")
 
 
-def _fit(run: Run, train: "Examples", held_out: "Examples", work: str) -> "Candidate":
+def _fit(
+    run: Run, transform_id: str, examples: "tuple[Examples, Examples]", work: str
+) -> "Candidate":
     """Fit; checkpoints and logs are kept in the run where it is on a disk."""
     from models import fit
     from pipelines.stages.training_progress import progress
@@ -117,7 +119,9 @@ def _fit(run: Run, train: "Examples", held_out: "Examples", work: str) -> "Candi
     local = folder if store.is_local(folder) else os.path.join(work, "fit")
     try:
         with progress(settings.epochs) as listener:
-            found = fit.fit(settings, train, held_out, local, listener)
+            found = fit.fit(
+                settings, *examples, local, listener, transform_id=transform_id
+            )
     except fit.NonFiniteLoss as error:
         raise ConfigError(
             f"{run.lake.dataset}: training went astray: {error}. "

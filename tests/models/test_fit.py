@@ -75,6 +75,17 @@ def test_the_history_is_written_down(examples, tmp_path):
     assert list((tmp_path / "tensorboard").rglob("events.*"))
 
 
+def test_a_checkpoint_of_another_transform_is_not_gone_on_with(examples, tmp_path):
+    settings = FitSettings(**SETTINGS | {"epochs": 1})
+
+    def resumed_at(transform_id):
+        folder = str(tmp_path)
+        found = fit.fit(settings, *examples, folder, transform_id=transform_id)
+        return found.resumed_at
+
+    assert [resumed_at(one) for one in ("a", "a", "b")] == [0, 1, 0]
+
+
 def test_training_tells_how_it_goes(examples, tmp_path):
     listener = Listener()
     settings = FitSettings(**SETTINGS | {"epochs": 1})
