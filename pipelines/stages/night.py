@@ -7,7 +7,10 @@ import time
 
 from pipelines.errors import DONE, NOTHING_TO_DO
 from pipelines.lake.run import Run
-from pipelines.stages.perform import CHAIN
+from pipelines.stages.perform import CHAIN, Stopped, signals_raise
+
+GRACE_S = 10.0
+"""So long a stage has to end after Ctrl-C, which reaches it by itself."""
 
 log = logging.getLogger(__name__)
 
@@ -17,8 +20,16 @@ def run(run: Run, beam_flags: list[str]) -> int:
 
     A stage that has nothing to do is no reason to stop; one that fails is, and the
     report is made all the same. The code is that of the first failure, else 10 where
-    nothing was published.
+    nothing was published. SIGTERM ends the stage that runs, and the night.
     """
+    try:
+        with signals_raise():
+            return _whole(run, beam_flags)
+    except Stopped as stopped:
+        return stopped.exit_code
+
+
+def _whole(run: Run, beam_flags: list[str]) -> int:
     code = DONE
     for stage in CHAIN:
         code = _stage(stage, run, beam_flags)
@@ -43,9 +54,17 @@ def _stage(stage: str, run: Run, beam_flags: list[str]) -> int:
     with subprocess.Popen(command) as child:
         try:
             code = child.wait()
-        except BaseException:
-            child.terminate()  # Ctrl-C reaches the child by itself, SIGTERM does not
-            child.wait()
+        except BaseException as error:
+            _end(child, GRACE_S if isinstance(error, KeyboardInterrupt) else 0.0)
             raise
     log.info("── %s: %.1f s, exit code %d", stage, time.perf_counter() - began, code)
     return code if code >= 0 else 128 - code
+
+
+def _end(child: subprocess.Popen[bytes], patience: float) -> None:
+    """Wait for the end of ``child``; ask for it once ``patience`` is over."""
+    try:
+        child.wait(patience)
+    except subprocess.TimeoutExpired:
+        child.terminate()
+        child.wait()

@@ -98,7 +98,7 @@ def _attempt(stage: str, run: Run, beam_flags: list[str]) -> dict[str, Any]:
     """Return the manifest of one attempt; never raises what people can mend."""
     began = time.perf_counter()
     try:
-        with _signals_raise():
+        with signals_raise():
             module = importlib.import_module(f"pipelines.stages.{stage}")
             value = _of_result(module.run(run, beam_flags))
     except LatentlakeError as error:
@@ -163,7 +163,7 @@ def _inputs(stage: str, run: Run) -> str:
 
 
 @contextmanager
-def _signals_raise() -> Iterator[None]:
+def signals_raise() -> Iterator[None]:
     """Turn SIGTERM and SIGHUP into :class:`Stopped` while the block runs."""
 
     def stop(signum: int, _: FrameType | None) -> None:
