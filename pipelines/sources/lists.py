@@ -4,7 +4,7 @@ import csv
 import io
 import os
 from collections.abc import Iterator, Sequence
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,7 +31,7 @@ class ListSource:
     def __init__(self, settings: SourceSettings) -> None:
         self._settings = settings
         self._files = Files(settings.path, settings.retries)
-        self._others: dict[str, Files] = {}
+        self._others: dict[Any, Files] = {}
 
     def roots(self) -> Roots:
         """Return the folders that the lists name files in, and the lists' own."""
@@ -123,11 +123,13 @@ class ListSource:
             return FileInfo(uri, None, None, None)
 
     def _on(self, uri: str) -> Files:
-        """Return a reader for the filesystem that ``uri`` names."""
-        kind = uri.partition("://")[0] if "://" in uri else ""
-        if kind not in self._others:
-            self._others[kind] = Files(uri, self._settings.retries)
-        return self._others[kind]
+        """Return a reader for the filesystem that ``uri`` names, host and all."""
+        if "://" in uri:
+            files = Files(uri, self._settings.retries)
+            return self._others.setdefault(files.fs, files)
+        if None not in self._others:
+            self._others[None] = Files(uri, self._settings.retries)
+        return self._others[None]
 
     def read(
         self, entries: Sequence[Entry]

@@ -1,8 +1,10 @@
 import os
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from pipelines.errors import BadNight, ConfigError
 from pipelines.records import Rejection
@@ -72,3 +74,42 @@ def test_a_list_that_is_no_text_is_a_bad_night(tmp_path, source):
 
     with pytest.raises(BadNight, match=r"list\.csv"):
         list(source(tmp_path / "list.csv").list())
+
+
+class Hosts(MemoryFileSystem):
+    """Each host holds files of its own, as with FTP."""
+
+    protocol = "hosts"
+
+    def __init__(self, host="", **options):
+        super().__init__(**options)
+        self.host = host
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return "/" + path.removeprefix("hosts://").partition("/")[2].lstrip("/")
+
+    @staticmethod
+    def _get_kwargs_from_urls(path):
+        return {"host": path.removeprefix("hosts://").partition("/")[0]}
+
+    def info(self, path, **options):
+        return {"name": path, "size": len(self.host), "type": "file"}
+
+    def cat_file(self, path, start=None, end=None, **options):
+        return self.host.encode()
+
+    def expand_path(self, path, recursive=False, maxdepth=None, **options):
+        return path
+
+
+def test_a_list_may_name_files_of_several_hosts(tmp_path, source, contents):
+    fsspec.register_implementation("hosts", Hosts, clobber=True)
+    (tmp_path / "list.csv").write_text("path\nhosts://a/1.jpg\nhosts://bb/1.jpg\n")
+
+    found = contents(source(tmp_path / "list.csv"))
+
+    assert {uri: data for uri, (_, data) in found.items()} == {
+        "hosts://a/1.jpg": b"a",
+        "hosts://bb/1.jpg": b"bb",
+    }
