@@ -27,7 +27,7 @@ def feature_rows(run: Run, wanted: pa.Table, space_id: str) -> Iterator[pa.Table
     ``wanted`` has the columns of a corpus and is sorted by shard.
 
     Raises:
-        ArtifactMismatch: A latent is missing.
+        ArtifactMismatch: A latent is missing, or a file of them is damaged.
     """
     shards = wanted["shard"].to_pylist()
     start = 0
@@ -41,7 +41,7 @@ def _of_shard(run: Run, images: pa.Table, shard: str, space_id: str) -> pa.Table
     path = latents_file(run.lake, space_id, shard)
     if not store.exists(path):
         raise ArtifactMismatch(_missing(run, path, images.num_rows))
-    found = parquet.read_table(io.BytesIO(store.read_bytes(path)))
+    found = _read(run, path)
     places = pc.index_in(images["image_id"], value_set=found["image_id"])
     if places.null_count:
         raise ArtifactMismatch(_missing(run, path, places.null_count))
@@ -53,6 +53,18 @@ def _of_shard(run: Run, images: pa.Table, shard: str, space_id: str) -> pa.Table
     columns["run_id"] = pa.array([run.run_id] * count)
     rows = pa.table({name: columns[name] for name in FEATURES_SCHEMA.names})
     return rows.cast(FEATURES_SCHEMA)
+
+
+def _read(run: Run, path: str) -> pa.Table:
+    try:
+        return parquet.read_table(io.BytesIO(store.read_bytes(path)))
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk or the network: a retry may help
+        raise ArtifactMismatch(
+            f"{path}: these latents cannot be read ({error}). Delete the file, run "
+            f"encode of {run.run_id} again (with --again), then publish."
+        ) from error
 
 
 def _missing(run: Run, path: str, count: int) -> str:
