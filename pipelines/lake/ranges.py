@@ -20,9 +20,10 @@ BATCH_ROWS = 4096
 
 def write(path: str, table: pa.Table) -> None:
     """Put ``table`` at ``path`` for :func:`read`."""
-    whole = table.combine_chunks()
-    with store.aside(path) as file, pa.ipc.new_file(file, whole.schema) as writer:
-        writer.write_table(whole, max_chunksize=BATCH_ROWS)
+    with store.aside(path) as file, pa.ipc.new_file(file, table.schema) as writer:
+        for start in range(0, table.num_rows, BATCH_ROWS):
+            # Each by itself: a column over 2 GiB cannot be made of one chunk.
+            writer.write_table(table.slice(start, BATCH_ROWS).combine_chunks())
 
 
 def read(path: str, start: int = 0, stop: int | None = None) -> pa.Table:
