@@ -1,5 +1,10 @@
+"""Where and how Beam runs, and what becomes of errors on its workers."""
+
+import os
+
 import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
 from pipelines.config import EngineSettings
 from pipelines.engine import options
@@ -40,3 +45,37 @@ def test_an_error_of_ours_on_a_worker_stays_what_it_was(workers, early):
 def test_an_accident_on_a_worker_stays_an_accident():
     with pytest.raises(RuntimeError, match="the moon"):
         run(EngineSettings(workers=2), KeyError("the moon"))
+
+
+def view(settings, flags):
+    found = options.options(settings, flags)
+    direct = found.view_as(DirectOptions)
+    runner = found.view_as(StandardOptions).runner
+    return runner, direct.direct_num_workers, direct.direct_running_mode
+
+
+def test_the_local_runner_is_named_and_works_in_threads():
+    found = view(EngineSettings(workers=2), [])
+
+    assert found == ("FnApiRunner", 2, "multi_threading")
+
+
+def test_one_worker_needs_no_threads():
+    assert view(EngineSettings(workers=1), [])[1:] == (1, "in_memory")
+
+
+def test_no_number_of_workers_means_every_core_we_may_use():
+    assert view(EngineSettings(), [])[1] == len(os.sched_getaffinity(0))
+
+
+def test_flags_of_beam_win():
+    flags = ["--runner=PortableRunner", "--direct_num_workers=7"]
+
+    assert view(EngineSettings(workers=2), flags)[:2] == ("PortableRunner", 7)
+
+
+def test_a_pipeline_runs_in_this_process(tmp_path):
+    with options.pipeline(EngineSettings(workers=2), []) as p:
+        _ = p | beam.Create([1, 2, 3]) | beam.Map(lambda n: (tmp_path / str(n)).touch())
+
+    assert {path.name for path in tmp_path.iterdir()} == {"1", "2", "3"}
