@@ -10,7 +10,13 @@ import os
 import sys
 from typing import NoReturn
 
-from pipelines.errors import ConfigError, LatentlakeError
+from pipelines import quiet
+from pipelines.errors import (
+    ACCIDENT,
+    ConfigError,
+    LatentlakeError,
+    explain_system,
+)
 
 STAGES = {
     "ingest": "screen what is new in the source into shards and an inventory",
@@ -30,6 +36,8 @@ COMMANDS = {
     "rollback": "move the tables back, and hold them there",
     "release": "let nights publish again after a rollback",
 }
+NOISY = ("pyiceberg", "apache_beam", "absl", "tensorflow", "h5py", "matplotlib")
+"""Libraries whose warnings alone are told."""
 
 
 def main() -> NoReturn:
@@ -37,8 +45,9 @@ def main() -> NoReturn:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
-    for noisy in ("pyiceberg", "apache_beam", "absl", "tensorflow", "h5py"):
+    for noisy in NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    quiet.begin()
     try:
         code = dispatch(sys.argv[1:])
     except LatentlakeError as error:
@@ -46,7 +55,21 @@ def main() -> NoReturn:
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130
+    except Exception as error:
+        code = accident(error)
     leave(code)
+
+
+def accident(error: Exception) -> int:
+    """Say what nobody expected, with a traceback where words alone cannot help."""
+    words = explain_system(error) if isinstance(error, OSError) else None
+    if words is None and isinstance(error, ImportError):
+        words = f"a library is missing: {error}."
+    if words is None:
+        logging.getLogger(__name__).exception("latentlake: an accident")
+        words = f"an accident: {type(error).__name__}: {error}"
+    print(f"latentlake: {words}", file=sys.stderr)
+    return ACCIDENT
 
 
 def leave(code: int) -> NoReturn:

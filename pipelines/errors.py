@@ -4,6 +4,8 @@
 5 artefact does not match, 10 nothing to do.
 """
 
+import errno
+
 DONE = 0
 ACCIDENT = 1
 NOTHING_TO_DO = 10
@@ -51,3 +53,24 @@ class LakeBusy(LatentlakeError):
 
 class OutOfSpace(LatentlakeError):
     """The disk that holds the lake is full, or soon would be."""
+
+
+_MEND = {
+    errno.EACCES: "Look who owns it, and as whom latentlake runs",
+    errno.EPERM: "Look who owns it, and as whom latentlake runs",
+    errno.EROFS: "Mount it for writing, or give --lake another place",
+    errno.ENOSPC: "Free some space, or give --lake another disk",
+    errno.EDQUOT: "Free some space, or give --lake another disk",
+    errno.EEXIST: "A folder is wanted there: take it away, or give another path",
+    errno.ENOTDIR: "A folder is wanted there: take it away, or give another path",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n)",
+}
+
+
+def explain_system(error: OSError) -> str | None:
+    """Return what the system refused and what to do, ``None`` if we cannot say."""
+    mend = _MEND.get(error.errno or 0)
+    if mend is None:
+        return None
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror}. {mend}; then run the same command again."

@@ -150,3 +150,40 @@ def test_a_bad_night_is_over_and_an_accident_is_not(birds):
     assert not runs.is_over(birds, first.run_id)
     manifest.write(birds, first.run_id, "ingest", {"status": "failed", "exit_code": 4})
     assert runs.is_over(birds, first.run_id)
+
+
+def test_a_lake_that_is_a_file_is_said_in_one_line(birds, tmp_path):
+    (tmp_path / "afile").write_text("x")
+
+    result = latentlake("ingest", "birds", "--lake", str(tmp_path / "afile"))
+
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert f"{tmp_path}/afile: File exists. A folder is wanted there" in result.stderr
+
+
+def test_a_filesystem_without_its_library_is_said_in_one_line(birds, monkeypatch):
+    code = (
+        "import sys; from pipelines import cli; "
+        "sys.exit(cli.accident(ImportError('Install s3fs to access S3')))"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+
+    assert result.returncode == 1
+    assert result.stderr == (
+        "latentlake: a library is missing: Install s3fs to access S3.\n"
+    )
+
+
+def test_what_nobody_expected_keeps_its_traceback_and_ends_in_one_line(capsys):
+    try:
+        raise ValueError("what is this?")
+    except ValueError as error:
+        code = cli.accident(error)
+
+    assert code == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == "latentlake: an accident: ValueError: what is this?"

@@ -15,7 +15,8 @@ ENGINES = {"airflow", "apache_beam", "tensorflow", "tensorflow_transform", "tfx_
 TFT = {"tensorflow", "tensorflow_transform", "tfx_bsl"}
 LIGHT = (
     "pipelines/cli.py", "pipelines/config.py", "pipelines/errors.py",
-    "pipelines/records.py", "pipelines/lake/layout.py", "pipelines/stages/gate.py",
+    "pipelines/quiet.py", "pipelines/records.py", "pipelines/lake/layout.py",
+    "pipelines/stages/gate.py",
     "pipelines/stages/retrain.py", "models/spec.py",
 )  # fmt: skip
 BEAM_ROOMS = (

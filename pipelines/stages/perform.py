@@ -23,6 +23,7 @@ from pipelines.errors import (
     DONE,
     NOTHING_TO_DO,
     LatentlakeError,
+    explain_system,
 )
 from pipelines.lake import manifest
 from pipelines.lake import run as runs
@@ -90,7 +91,8 @@ def perform(stage: str, run: Run, beam_flags: list[str], *, again: bool = False)
 
 
 def _stands(earlier: dict[str, Any], inputs: str, stage: str) -> bool:
-    finished = earlier["status"] != manifest.FAILED and stage != "report"
+    # What only looks at a night looks again: the tables may have moved since.
+    finished = earlier["status"] != manifest.FAILED and stage not in AFTER
     return finished and earlier.get("inputs") == inputs
 
 
@@ -109,9 +111,7 @@ def _attempt(stage: str, run: Run, beam_flags: list[str]) -> dict[str, Any]:
         _say_how_to_go_on(stage, run, error)
         return {"transient": True, "exit_code": code}
     except Exception as error:
-        log.exception("%s: an accident; nothing half-written was left", stage)
-        _say_how_to_go_on(stage, run, error)
-        value = _of_error(error, ACCIDENT)
+        value = _of_accident(stage, run, error)
     if value["note"]:
         log.info("%s: %s", stage, value["note"])
     return value | {
@@ -122,6 +122,17 @@ def _attempt(stage: str, run: Run, beam_flags: list[str]) -> dict[str, Any]:
         "versions": versions(),
         "cost": _cost(time.perf_counter() - began),
     }
+
+
+def _of_accident(stage: str, run: Run, error: Exception) -> dict[str, Any]:
+    """Say what happened: in words where the system refused, else by a traceback."""
+    words = explain_system(error) if isinstance(error, OSError) else None
+    if words:
+        log.error("%s: %s", stage, words)
+    else:
+        log.exception("%s: an accident; nothing half-written was left", stage)
+    _say_how_to_go_on(stage, run, error)
+    return _of_error(error, ACCIDENT)
 
 
 def _of_result(result: StageResult) -> dict[str, Any]:
@@ -183,11 +194,14 @@ def _say_how_to_go_on(stage: str, run: Run, error: BaseException) -> None:
         f"latentlake {stage} {shlex.quote(run.lake.dataset)} "
         f"--lake {shlex.quote(run.lake.root)} --run-id {run.run_id}"
     )
-    why = str(error) or type(error).__name__
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    lines = lines or [type(error).__name__]
+    # a worker's error may hold its whole traceback, whose last line is the reason
+    why = lines[-1 if lines[0].startswith("Traceback") else 0]
     log.error(
         "%s: stopped (%s). Nothing half-written is visible; to go on:\n  %s",
         stage,
-        why.splitlines()[0],
+        why.strip(),
         command,
     )
 

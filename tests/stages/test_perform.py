@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -100,6 +101,28 @@ def test_nothing_to_do_is_exit_code_ten(run, stage):
     assert perform.perform("ingest", run, []) == 10
     assert perform.perform("ingest", run, []) == 10
     assert run.manifest("ingest")["status"] == "skipped"
+
+
+def test_what_the_system_refuses_is_said_without_a_traceback(run, stage, caplog):
+    def refused(run, flags):
+        raise PermissionError(errno.EACCES, "Permission denied", "/lake/shards")
+
+    stage(refused)
+
+    assert perform.perform("ingest", run, []) == 1
+    assert "/lake/shards: Permission denied. Look who owns it" in caplog.text
+    assert "latentlake ingest birds" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_an_error_that_holds_a_traceback_is_named_by_its_last_line(run, stage, caplog):
+    def fail(run, flags):
+        raise RuntimeError("Traceback (most recent call last):\n  File x\nOSError: y\n")
+
+    stage(fail)
+    perform.perform("ingest", run, [])
+
+    assert "ingest: stopped (OSError: y)" in caplog.text
 
 
 def test_the_metrics_line_is_one_line_of_json(run, stage, capsys, monkeypatch):
