@@ -1,11 +1,13 @@
 """A whole night without Airflow: every stage in order, then the report."""
 
 import logging
+import shlex
+import signal
 import subprocess
 import sys
 import time
 
-from pipelines.errors import DONE, NOTHING_TO_DO
+from pipelines.errors import ACCIDENT, DONE, NOTHING_TO_DO
 from pipelines.lake.run import Run
 from pipelines.stages.perform import CHAIN, Stopped, signals_raise
 
@@ -24,9 +26,18 @@ def run(run: Run, beam_flags: list[str]) -> int:
     """
     try:
         with signals_raise():
-            return _whole(run, beam_flags)
-    except Stopped as stopped:
-        return stopped.exit_code
+            code = _whole(run, beam_flags)
+    except (Stopped, KeyboardInterrupt) as stopped:
+        code = getattr(stopped, "exit_code", 128 + signal.SIGINT)
+    if code == ACCIDENT or code > 128:
+        log.error("night: the whole night goes on with:\n  %s", _command(run))
+    return code
+
+
+def _command(run: Run) -> str:
+    """Return the command that takes up the run where it stopped."""
+    words = ["latentlake", "night", run.lake.dataset, "--lake", run.lake.root]
+    return shlex.join([*words, "--run-id", run.run_id])
 
 
 def _whole(run: Run, beam_flags: list[str]) -> int:

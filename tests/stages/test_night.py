@@ -41,6 +41,7 @@ def begin(tmp_path):
         return subprocess.Popen(
             [sys.executable, "-c", NIGHT, str(program)],
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             env=os.environ
             | {"PYTHONPATH": str(pathlib.Path(pipelines.__path__[0]).parent)},
@@ -81,3 +82,13 @@ def test_a_night_that_is_asked_to_stop_takes_its_stage_along(begin):
     said, _ = night.communicate(timeout=20)  # ends once nobody holds the pipe
     assert night.returncode == 143
     assert said == ""
+
+
+@pytest.mark.parametrize(("code", "said"), [(1, True), (137, True), (2, False)])
+def test_a_night_that_can_go_on_says_how(begin, code, said):
+    night = begin({"train": code})
+
+    _, errors = night.communicate(timeout=30)
+
+    command = "latentlake night birds --lake /lake --run-id r-1"
+    assert (command in errors) == said
