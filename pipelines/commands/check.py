@@ -33,6 +33,8 @@ def run(dataset: str) -> int:
         table.add_row(entry.source_uri, entry.label or "–", shape, verdict)
     console.print(table)
     console.print(f"{good} of {len(tried)} tried would be accepted.")
+    for words in _too_few(settings, entries):
+        console.print(f"[bold]Too few:[/] {words}", highlight=False)
     return 0 if good else 4
 
 
@@ -45,6 +47,33 @@ def _summary(settings: Settings, entries: Sequence[Entry]) -> str:
         f"split: {dict(splits) or f'{settings.split.eval_fraction:.0%} held out'}; "
         f"canonical: {image.height} × {image.width} × {image.channels}"
     )
+
+
+def _too_few(settings: Settings, entries: Sequence[Entry]) -> list[str]:
+    """Return what a night would be refused for once it has done all its work."""
+    train, held_out = _sides(settings, entries)
+    found = []
+    if train < settings.train.min_images:
+        found.append(
+            f"about {train} training images, and train.min_images asks for "
+            f"{settings.train.min_images}: no encoder would be trained. Add images, or "
+            "lower it."
+        )
+    if held_out < settings.gate.min_images and not settings.gate.allow_small:
+        found.append(
+            f"about {held_out} images held out, and gate.min_images asks for "
+            f"{settings.gate.min_images}: no encoder would be accepted. Add images, "
+            "raise split.eval_fraction, or set gate.allow_small = true."
+        )
+    return found
+
+
+def _sides(settings: Settings, entries: Sequence[Entry]) -> tuple[int, int]:
+    """Return about how many images would be trained on, and held out."""
+    own = Counter(entry.split for entry in entries)
+    hashed = own[None]
+    held_out = round(hashed * settings.split.eval_fraction)
+    return own["train"] + hashed - held_out, own["eval"] + held_out
 
 
 def _spread(entries: Sequence[Entry], count: int) -> list[Entry]:

@@ -8,16 +8,29 @@ import textwrap
 from rich.console import Console
 
 from pipelines import config
-from pipelines.config import ImageSettings, Section, Settings, SourceSettings
+from pipelines.config import Section, Settings
 from pipelines.errors import ConfigError
 from pipelines.lake.layout import absolute
 
 
-def run(folder: str, *, name: str | None, shape: dict[str, int]) -> int:
+def run(
+    folder: str,
+    *,
+    name: str | None,
+    shape: dict[str, int],
+    columns: dict[str, str] | None = None,
+) -> int:
     """Write ``<name>.toml`` for the images in ``folder``; return the exit code.
 
+    Args:
+        folder: Where the images are.
+        name: The dataset's name; by default made from the folder's.
+        shape: Height, width and channels of a canonical image.
+        columns: Names of columns, by their settings under ``[source]``.
+
     Raises:
-        ConfigError: The source is missing, or the file stands already.
+        ConfigError: The source is missing, a value is out of range, or the file
+            stands already.
     """
     from pipelines.sources import registry
 
@@ -28,8 +41,8 @@ def run(folder: str, *, name: str | None, shape: dict[str, int]) -> int:
             f"{file}: stands already, and is left as it is. Edit it, remove it, or "
             "choose another name with --name."
         )
-    image = ImageSettings.model_validate(shape)
-    settings = Settings(source=SourceSettings(path=absolute(folder)), image=image)
+    source = {"path": absolute(folder), **(columns or {})}
+    settings = config.parse({"source": source, "image": shape}, origin="these flags")
     registry.open_source(settings.source)  # a missing folder is said now
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(render(dataset, settings), encoding="utf-8")

@@ -30,6 +30,7 @@ def init(
     height: int = 64,
     width: int = 64,
     channels: int = 3,
+    image_column: str = "image",
 ) -> int:
     """Write the settings of a new dataset, every one explained.
 
@@ -39,11 +40,13 @@ def init(
         height: Rows of a canonical image, in pixels.
         width: Columns of a canonical image, in pixels.
         channels: 3 for RGB, 1 for grey.
+        image_column: Parquet: the column of encoded images.
     """
     from pipelines.commands import init as command
 
     shape = {"height": height, "width": width, "channels": channels}
-    return command.run(folder, name=name, shape=shape)
+    columns = {"image_column": image_column}
+    return command.run(folder, name=name, shape=shape, columns=columns)
 
 
 def check(dataset: tyro.conf.Positional[str], /) -> int:

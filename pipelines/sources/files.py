@@ -111,8 +111,8 @@ class Files:
             yield info
         if not found:
             raise BadNight(
-                f"source.path: {self.path} holds no files. Nothing was published; if "
-                "that is meant, take the dataset's settings file away."
+                f"source.path: {self.path} holds no files (hidden ones do not "
+                "count). Look whether it is mounted and the path still right."
             )
 
     def _walk(self) -> Iterator[FileInfo]:

@@ -130,5 +130,5 @@ def _images_or_list(settings: SourceSettings, files: Files, name: str) -> str:
     raise ConfigError(
         f"{name}: has neither the image column {settings.image_column!r} nor the URI "
         f"column {settings.uri_column!r}, but {', '.join(columns)}. Set "
-        "source.image_column or source.uri_column."
+        "source.image_column or source.uri_column (latentlake init: --image-column)."
     )
