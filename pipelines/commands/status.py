@@ -1,7 +1,8 @@
 """Status: last night, snapshot, space, age, and what is due."""
 
 import datetime
-from typing import NamedTuple
+import textwrap
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table as Grid
@@ -14,6 +15,8 @@ from pipelines.lake.layout import Lake, absolute
 
 STAGES = ("ingest", "transform", "train", "evaluate", "encode", "publish")
 NONE = "–"
+LONGEST = 300
+"""Characters of an error that are shown."""
 
 
 class Status(NamedTuple):
@@ -89,10 +92,16 @@ def state_of(lake: Lake, run_id: str) -> str:
         if found is None:
             return f"stopped after {done}"
         if found["status"] == manifest.FAILED:
-            return f"failed in {stage} (exit code {found['exit_code']})"
+            return f"failed in {stage} (exit code {found['exit_code']}){_why(found)}"
         done = stage
     skipped = found is not None and found["status"] == manifest.SKIPPED
     return "nothing new" if skipped else "published"
+
+
+def _why(failed: dict[str, Any]) -> str:
+    """Return the first line of what a failed stage said."""
+    first, *_ = [*str(failed.get("error", "")).splitlines(), ""]
+    return f": {textwrap.shorten(first, LONGEST, placeholder=' …')}" if first else ""
 
 
 def due(

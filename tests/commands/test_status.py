@@ -38,6 +38,16 @@ def test_a_failed_stage_is_named_with_its_exit_code(nights):
     assert status.state_of(nights.lake, run.run_id) == "failed in publish (exit code 1)"
 
 
+def test_a_failed_stage_is_quoted_by_its_first_line(nights):
+    run = nights.begin("2026-01-01")
+    value = {"status": "failed", "exit_code": 4, "error": "/src: lists no entry\nmore"}
+    manifest.write(nights.lake, run.run_id, "ingest", value)
+
+    said = status.state_of(nights.lake, run.run_id)
+
+    assert said == "failed in ingest (exit code 4): /src: lists no entry"
+
+
 def test_a_run_that_was_cut_off_says_how_far_it_came(nights):
     run = nights.begin("2026-01-01")
     manifest.write(nights.lake, run.run_id, "ingest", {"status": "done"})
