@@ -51,13 +51,15 @@ def _train(run: Run, transform_id: str) -> dict[str, Any]:
     """Fit a candidate and put it in the lake; return its card."""
     from models import device
 
-    log.info("train: on %s", device.choose_backend())
+    backend = device.choose_backend()
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="latentlake-") as work:
         train, held_out = (
             _examples(run, transform_id, split, work) for split in ("train", "eval")
         )
         _check_count(run, len(train))
+        places = ", ".join(device.accelerators()) or "the CPU"
+        log.info("train: %d images, with %s on %s", len(train), backend, places)
         found = _fit(run, transform_id, (train, held_out), work)
         seconds = round(time.perf_counter() - began, 3)
         card = _place(run, transform_id, found, train, seconds)
