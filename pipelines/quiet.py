@@ -30,7 +30,7 @@ def begin() -> None:
 
 
 class _Quietly:
-    """A finder that wraps the loading of TensorFlow, once."""
+    """A finder that wraps the loading of TensorFlow, however often it is looked up."""
 
     def find_spec(
         self,
@@ -41,7 +41,10 @@ class _Quietly:
         if name != "tensorflow":
             return None
         sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            sys.meta_path.insert(0, self)
         if spec is None or spec.loader is None:
             return spec
         execute = spec.loader.exec_module

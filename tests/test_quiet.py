@@ -25,6 +25,7 @@ def load(tmp_path):
             import sys; sys.path.insert(0, {str(tmp_path)!r})
             from pipelines import quiet
             quiet.begin()
+            from importlib.util import find_spec; find_spec("tensorflow")
             import tensorflow
             print("after", file=sys.stderr)
         """)
