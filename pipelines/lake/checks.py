@@ -6,13 +6,12 @@ What was added is read back whole; totals come from one scan of the ids.
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import ArtifactMismatch, BadNight
-from pipelines.lake import tables
+from pipelines.lake import sql, tables
 from pipelines.lake.branches import Draft
 from pipelines.lake.layout import Lake
 
@@ -48,7 +47,7 @@ def check_images(lake: Lake, draft: Draft, accepted: int) -> None:
     table = tables.load(lake, draft.name)
     columns = ("source_uri", "status", "image_id", "shard")
     parts = [rows for _, rows in tables.parts(table, draft.snapshot, columns)]
-    with duckdb.connect() as db:
+    with sql.connect() as db:
         db.register("images", pa.concat_tables(parts))
         found = db.execute(_IMAGES).to_arrow_table().to_pylist()[0]
     where = f"{lake.dataset}.images on {draft.branch}"

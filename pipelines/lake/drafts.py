@@ -7,13 +7,12 @@ from the image table alone: whatever an earlier publish left undone is made good
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
 from pipelines.errors import PublishHeld
-from pipelines.lake import branches, datafiles, inventory, staged, tables
+from pipelines.lake import branches, datafiles, inventory, sql, staged, tables
 from pipelines.lake.branches import Change
 from pipelines.lake.run import Run
 from pipelines.lake.tables import FEATURES_SCHEMA, IMAGES_SCHEMA, PREFIX
@@ -95,7 +94,7 @@ def plan_features(
         if file.partition[0] == space_id
     ]
     empty = pa.schema([FEATURES_SCHEMA.field(name) for name in columns])
-    with duckdb.connect() as db:
+    with sql.connect() as db:
         db.register("corpus", corpus)
         db.register("base", _joined(known, empty.append(pa.field("file", pa.int32()))))
         db.execute(_JUDGED)
@@ -188,7 +187,7 @@ def _feature_rows(
     run: Run, plan: Plan, table: "Table", base: int, space_id: str
 ) -> Iterator[pa.Table]:
     kept = {f.file_path for f in plan.files if f.partition[0] == space_id}
-    with duckdb.connect() as db:
+    with sql.connect() as db:
         db.register("corpus", plan.after)
         for _, rows in tables.parts(table, base, FEATURES_SCHEMA.names, kept):
             db.register("part", rows)

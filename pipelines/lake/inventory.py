@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from pipelines.errors import BadNight, ConfigError
-from pipelines.lake import store, tables
+from pipelines.lake import sql, store, tables
 from pipelines.lake.run import Run
 from pipelines.lake.succession import Resolved, resolve, split_of, split_sql
 from pipelines.records import Entry
@@ -93,7 +93,7 @@ def diff(run: Run, listing: pa.Table, roots: Sequence[str]) -> Due:
     """
     base = tables.read_images(run.lake, run.images_base)
     same_spec = _spec_of_base(run) == run.image_spec_id
-    with duckdb.connect() as db:
+    with sql.connect() as db:
         db.register("base", base)
         db.register("listing", listing.select(list(Entry._fields)))
         _require_unique(db)
@@ -155,7 +155,7 @@ def corpus(run: Run) -> pa.Table:
 
 def corpus_of(base: pa.Table, put: pa.Table | None) -> pa.Table:
     """Return the accepted images of ``base`` with the rows of ``put`` applied."""
-    with duckdb.connect() as db:
+    with sql.connect() as db:
         db.register("base", base)
         db.register("put", tables.IMAGES_SCHEMA.empty_table() if put is None else put)
         return db.execute(_CORPUS).to_arrow_table()
@@ -207,7 +207,7 @@ def _prefixes(root: str) -> list[str]:
 
 def _with_places(tonight: pa.Table, base: pa.Table) -> pa.Table:
     """Return ``tonight`` with the shard and row of the images the base knows."""
-    with duckdb.connect() as db:
+    with sql.connect() as db:
         db.register("base", base)
         db.register("tonight", tonight)
         return db.execute(_PLACES).to_arrow_table().cast(tonight.schema)

@@ -10,10 +10,10 @@ import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import duckdb
 import pyarrow as pa
 
 from pipelines.config import SplitSettings
+from pipelines.lake import sql
 from pipelines.lake.tables import IMAGES_SCHEMA
 
 
@@ -46,7 +46,7 @@ def resolve(
     The result is a function of the arguments alone; applied to a base that holds it
     already, it is empty.
     """
-    with duckdb.connect() as db:
+    with sql.connect() as db:
         db.register("base", base_images)
         db.register("tonight", tonight)
         db.register("gone", pa.table({"source_uri": pa.array(gone, pa.string())}))
