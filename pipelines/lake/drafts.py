@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 REWRITE_SHARE = 0.3
 """Where more than this share of rows changes, the whole table is written anew."""
+ENOUGH = 30
+"""So many new images are the fewest whose mean error says anything of drift."""
 TARGET_COLUMNS = ("source_uri", "label", "split", "night", "width", "height")
 
 
@@ -127,7 +129,10 @@ def write_features(
 
 
 def mean_error(paths: Sequence[str], table: "Table", run: Run) -> float | None:
-    """Return the mean reconstruction error of tonight's own images in ``paths``."""
+    """Return the mean reconstruction error of tonight's own images in ``paths``.
+
+    ``None`` where there are fewer than ``ENOUGH``: one odd image is no drift.
+    """
     total, count = 0.0, 0
     for path in paths:
         with table.io.new_input(path).open() as file:
@@ -139,7 +144,7 @@ def mean_error(paths: Sequence[str], table: "Table", run: Run) -> float | None:
         errors = rows["reconstruction_error"].filter(ours)
         total += pc.sum(errors, min_count=0).as_py()
         count += len(errors)
-    return total / count if count else None
+    return total / count if count >= ENOUGH else None
 
 
 def _put(run: Run, table: "Table", before: pa.Table, base: int) -> pa.Table:

@@ -1,14 +1,13 @@
 """The lease of a dataset: two that move its tables take turns."""
 
 import contextlib
-import json
 import os
 import socket
 from collections.abc import Iterator
 
 from filelock import FileLock, Timeout
 
-from pipelines.errors import LakeBusy
+from pipelines.errors import ArtifactMismatch, LakeBusy
 from pipelines.lake import store
 from pipelines.lake.layout import Lake
 
@@ -52,6 +51,6 @@ def hold(lake: Lake, holder: str, wait_s: float = WAIT_S) -> Iterator[None]:
 def _who(lake: Lake) -> str:
     try:
         held = store.read_json(lake.lease_holder)
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ArtifactMismatch):
         return "another process"
     return f"{held['holder']} (process {held['pid']} on {held['host']})"

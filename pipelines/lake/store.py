@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import fsspec
 
-from pipelines.errors import OutOfSpace
+from pipelines.errors import ArtifactMismatch, OutOfSpace
 
 BUFFER_BYTES = 2**20
 """What a file gathers before it is written: records come in kilobytes."""
@@ -40,8 +40,18 @@ def read_bytes(path: str) -> bytes:
 
 
 def read_json(path: str) -> Any:
-    """Return the JSON value in the file at ``path``."""
-    return json.loads(read_bytes(path))
+    """Return the JSON value in the file at ``path``.
+
+    Raises:
+        ArtifactMismatch: What it holds is not JSON.
+    """
+    try:
+        return json.loads(read_bytes(path))
+    except ValueError as error:  # of JSON, or of its encoding
+        raise ArtifactMismatch(
+            f"{path}: is damaged: it does not hold JSON ({error}). Restore it from a "
+            "copy; a run that holds a damaged file can be left for a new one."
+        ) from error
 
 
 def size(path: str) -> int:

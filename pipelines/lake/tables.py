@@ -16,6 +16,7 @@ from pyiceberg.io.pyarrow import ArrowScan, pyarrow_to_schema
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.transforms import IdentityTransform
 
+from pipelines.errors import ArtifactMismatch
 from pipelines.lake.catalog import open_catalog
 from pipelines.lake.layout import Lake
 
@@ -130,8 +131,29 @@ def ensure(lake: Lake) -> None:
                 )
             except (TableAlreadyExistsError, NamespaceAlreadyExistsError):
                 table = catalog.load_table(identifier)  # another run was faster
+        _check_columns(table, name)
         if table.current_snapshot() is None:
             table.append(numbered(SCHEMAS[name]).empty_table())
+
+
+def _check_columns(table: "Table", name: Name) -> None:
+    """Raise :class:`ArtifactMismatch` where the table has other columns than ours."""
+    wanted = {
+        field.name: str(field.field_type)
+        for field in pyarrow_to_schema(numbered(SCHEMAS[name])).fields
+    }
+    found = {one.name: str(one.field_type) for one in table.schema().fields}
+    apart = sorted(key for key in wanted | found if wanted.get(key) != found.get(key))
+    if apart:
+        listed = "; ".join(
+            f"{key}: found {found.get(key, 'none')}, wanted {wanted.get(key, 'none')}"
+            for key in apart
+        )
+        raise ArtifactMismatch(
+            f"table {'.'.join(table.name())}: was made by another version of "
+            f"latentlake ({listed}). Begin with a new lake (--lake), or use the "
+            "version that made it."
+        )
 
 
 def load(lake: Lake, name: Name) -> "Table":

@@ -75,6 +75,15 @@ def test_a_manifest_of_a_newer_format_is_refused_by_name(tmp_path):
         manifest.read(lake, "r", "ingest")
 
 
+@pytest.mark.parametrize("data", [b"{", b"", b"\xff\xfe"])
+def test_a_damaged_file_of_json_is_named(tmp_path, data):
+    path = str(tmp_path / "run.json")
+    store.write_bytes(path, data)
+
+    with pytest.raises(ArtifactMismatch, match=r"run\.json: is damaged"):
+        store.read_json(path)
+
+
 def test_a_lake_is_absolute_at_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 

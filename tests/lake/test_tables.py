@@ -1,6 +1,7 @@
 import pytest
 from pyarrow import parquet
 
+from pipelines.errors import ArtifactMismatch
 from pipelines.lake import tables
 from pipelines.lake.layout import Lake
 from pipelines.stages import publish
@@ -94,3 +95,13 @@ def test_features_are_partitioned_by_space(features):
     parts = features.inspect.partitions()
 
     assert parts["partition"].to_pylist() == [{"space_id": "space-one"}]
+
+
+def test_a_table_with_other_columns_is_refused_by_name(tmp_path):
+    lake = Lake(str(tmp_path), "digits")
+    tables.ensure(lake)
+    with tables.load(lake, "features").update_schema() as change:
+        change.rename_column("night", "evening")
+
+    with pytest.raises(ArtifactMismatch, match=r"evening: found date.*night: found no"):
+        tables.ensure(lake)

@@ -64,8 +64,19 @@ def test_a_publish_leaves_no_branch_and_says_who_it_was(nights):
     found = properties(nights)
     assert found["latentlake.run_id"] == "2026-01-01-1"
     assert found["latentlake.space_id"] == "space-one"
-    assert float(found["latentlake.drift"]) == pytest.approx(0.5)
     assert found["latentlake.images_snapshot"] == str(snapshots(nights).images)
+
+
+@pytest.mark.parametrize(("images", "is_said"), [(29, False), (30, True)])
+def test_drift_is_said_where_enough_new_images_show_it(nights, images, is_said):
+    entries = {f"/src/{number}": f"word {number}" for number in range(images)}
+
+    publish.run(nights.night("2026-01-01", entries), [])
+
+    drift = properties(nights).get("latentlake.drift")
+    assert (drift is not None) == is_said
+    if is_said:
+        assert float(drift) == pytest.approx(0.5)
 
 
 def test_publishing_again_changes_nothing_and_says_so(nights):
