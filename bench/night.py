@@ -89,8 +89,10 @@ def _night(name: str, settings: pathlib.Path, lake: Lake, night: str) -> None:
         cost = found["cost"]
         note = (
             f"{found['status']}; peak {cost['peak_mib']:,.0f} MiB; "
-            f"{cost['cpu_s']:.0f} CPU-s; {_short(found['counts'])}; {found['note']}"
+            f"{cost['cpu_s']:.0f} CPU-s; {_short(found['counts'])}"
         )
+        if stage == "evaluate":
+            note += f"; {found['note']}"
         _say(f"{name}: {stage}", ours=cost["wall_s"], unit="s", note=note)
 
 
