@@ -22,6 +22,7 @@ def free_port():
 
 
 def tell(verb, home, port, **env):
+    env["PYTHONSAFEPATH"] = ""  # a script finds its neighbours, as at a desk
     return subprocess.run(
         [sys.executable, SCRIPT, verb, "--home", home, "--port", str(port)],
         env=os.environ | env,
