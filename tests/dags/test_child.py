@@ -44,7 +44,7 @@ def gone(pid, within=10.0):
             with open(f"/proc/{pid}/stat") as file:
                 if file.read().rsplit(")", 1)[1].split()[0] == "Z":
                     return True
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):  # it went between the two
             return True
         time.sleep(0.02)
     return False
