@@ -1,9 +1,10 @@
 """TFRecord files and the tf.Example records in them, without TensorFlow.
 
 A file is a row of frames: length (8 bytes), masked CRC-32C of the length, payload,
-masked CRC-32C of the payload. The records go through protobuf with a description of
+masked CRC-32C of the payload. Records are read by protobuf with a description of
 our own, in which a list of floats is declared as bytes: the same bytes on the wire as
-packed floats, and no work per float.
+packed floats, and no work per float. They are written field by field: ingest writes
+one an image, and building protobuf's objects for each cost more than the rest of it.
 """
 
 import functools

@@ -4,30 +4,18 @@ import pyarrow as pa
 import pytest
 
 from pipelines.config import Settings
+from pipelines.engine.screening import ENTRY_SCHEMA
 from pipelines.errors import BadNight, ConfigError
 from pipelines.lake import inventory
 from pipelines.records import Entry
 from pipelines.stages import publish
 
 FIRST = {"/src/a": "cat", "/src/b": "cat", "/src/c": "dog", "/src/d": ""}
-SCHEMA = pa.schema(
-    [
-        ("source_uri", pa.string()),
-        ("bytes", pa.int64()),
-        ("modified", pa.int64()),
-        ("etag", pa.string()),
-        ("label", pa.string()),
-        ("split", pa.string()),
-        ("container", pa.string()),
-        ("offset", pa.int64()),
-        ("length", pa.int64()),
-    ]
-)
 
 
 def listing(*uris, **fields):
     entries = [Entry(uri, container=uri, **fields)._asdict() for uri in uris]
-    return pa.Table.from_pylist(entries, SCHEMA)
+    return pa.Table.from_pylist(entries, ENTRY_SCHEMA)
 
 
 def was(found):
