@@ -81,7 +81,9 @@ def start_parts(home: pathlib.Path, env: dict[str, str], url: str) -> None:
         start(home, env, part)
     wait_for(home, "the scheduler", lambda: is_healthy(health(url), "scheduler"))
     say("Waiting for the DAGs …")
-    wait_for(home, "the DAGs", lambda: bool(dag_ids(url)))
+    folder = pathlib.Path(env["LATENTLAKE_DATASETS"])
+    wanted = {f"nightly_{file.stem}" for file in folder.glob("*.toml")}
+    wait_for(home, "the DAGs", lambda: wanted <= set(dag_ids(url)))
 
 
 def down(home: pathlib.Path) -> None:
