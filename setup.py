@@ -10,11 +10,22 @@ BEAM = [
 TRAIN = ["keras>=3.15", "scikit-learn>=1.6", "scipy>=1.14", "threadpoolctl>=3.5"]
 REPORT = ["bokeh>=3.8", "jinja2>=3.1", "matplotlib>=3.10", "skops>=0.13"]
 AIRFLOW = ["apache-airflow>=3.3,<4"]
+BUCKET = ["s3fs>=2026.1"]
+POSTGRES = ["psycopg2-binary>=2.9"]
+CLUSTER = [
+    "apache-airflow-providers-celery>=3.12",
+    "apache-airflow-providers-cncf-kubernetes>=10.8",
+    "apache-airflow-providers-edge3>=1.3",
+    "asyncpg>=0.30",
+]
 DEV = [
     "build>=1.2",
     "duckdb-extension-avro>=1.5,<2",
     "duckdb-extension-iceberg>=1.5,<2",
+    "flask-cors>=6",
+    "jax>=0.8",
     "mlxtend>=0.23",
+    "moto[s3]>=5.1",
     "mypy>=1.18",
     "pandas>=2.2",
     "pandas-stubs>=2.2",
@@ -56,8 +67,11 @@ setup(
         "train": TRAIN,
         "report": REPORT,
         "airflow": AIRFLOW,
+        "bucket": BUCKET,
+        "postgres": POSTGRES,
+        "cluster": CLUSTER,
         "dev": DEV,
-        "all": BEAM + TRAIN + REPORT + AIRFLOW + DEV,
+        "all": BEAM + TRAIN + REPORT + AIRFLOW + BUCKET + POSTGRES + CLUSTER + DEV,
     },
     entry_points={"console_scripts": ["latentlake = pipelines.cli:main"]},
 )
