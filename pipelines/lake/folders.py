@@ -4,7 +4,9 @@ import contextlib
 import os
 import pathlib
 import shutil
+import tempfile
 import uuid
+from collections.abc import Iterator
 
 import fsspec
 
@@ -19,6 +21,22 @@ def fetch(folder: str, local: str) -> None:
     fs, inner = fsspec.core.url_to_fs(folder)
     os.makedirs(local)
     fs.get(inner.rstrip("/") + "/", local, recursive=True)
+
+
+@contextlib.contextmanager
+def at_hand(folder: str) -> Iterator[str]:
+    """Yield ``folder`` of the lake as a folder of this disk, for the block's time.
+
+    A local one is itself; of one in a bucket, a copy is fetched and taken away again.
+    Libraries that open no bucket (TensorFlow, Keras) read it there. It must stand.
+    """
+    if store.is_local(folder):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="latentlake-") as work:
+        local = os.path.join(work, "copy")
+        fetch(folder, local)
+        yield local
 
 
 def place(local: str, folder: str, last: str) -> None:
