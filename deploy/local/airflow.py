@@ -3,31 +3,21 @@
 ``up`` starts the parts in the order that works (the API first: a task that starts
 before it is up fails), waits until the DAGs are there and says where to look. ``down``
 stops them, and whatever they started.
+
+Airflow's own database is a SQLite file, or the Postgres that LATENTLAKE_AIRFLOW_DB
+names; on Postgres several schedulers may share the work (``--schedulers 2``).
 """
 
 import argparse
-import contextlib
-import json
 import os
 import pathlib
-import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from typing import Any
 
-import psutil
-from airflow_home import BUNDLED, CHECKOUT, environment, migrate
-
-FIRST = "api-server"
-AFTER = ("scheduler", "dag-processor", "triggerer")
-NO_LOG_SERVER = {"scheduler", "triggerer"}
-"""These would serve logs to the whole network; here the API reads the files itself."""
-PATIENCE_S = 180.0
-GRACE_S = 30.0
+import airflow_parts as parts
+from airflow_home import BUNDLED, CHECKOUT, database, environment, migrate
+from airflow_parts import say
 
 
 def main() -> None:
@@ -36,137 +26,66 @@ def main() -> None:
     parser.add_argument("verb", choices=["up", "down"])
     parser.add_argument("--home", type=pathlib.Path, default=CHECKOUT / ".airflow")
     parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--schedulers", type=int, default=1)
     given = parser.parse_args()
     home = given.home.absolute()
     if given.verb == "down":
-        down(home)
+        say("Airflow is down." if parts.down(home) else "Airflow is not up.")
     else:
-        up(home, given.port)
+        up(home, given.port, schedulers=given.schedulers)
 
 
-def up(home: pathlib.Path, port: int) -> None:
-    """Start Airflow in ``home``, unless it runs already."""
-    if running(home):
-        say(f"Airflow is already up at {_state(home)['url']}; `make down` stops it.")
-        return
+def up(
+    home: pathlib.Path,
+    port: int,
+    *,
+    schedulers: int = 1,
+    extra: dict[str, str] | None = None,
+) -> str:
+    """Start Airflow in ``home``, unless it runs already; return its address.
+
+    Args:
+        home: Airflow's folder.
+        port: Where its API listens.
+        schedulers: How many schedulers; more than one needs Postgres.
+        extra: Environment of all its parts, before everything else.
+    """
+    url = f"http://localhost:{port}"
+    if parts.running(home):
+        known = str(parts.state(home)["url"])
+        say(f"Airflow is already up at {known}; `make down` stops it.")
+        return known
     require_free_port(port)
     datasets = pathlib.Path(os.environ.get("LATENTLAKE_DATASETS", BUNDLED)).absolute()
     lake = os.environ.get("LATENTLAKE_LAKE") or str(CHECKOUT / "lake")
-    env = environment(home, lake, datasets, port)
-    url = f"http://localhost:{port}"
-    (home / "state.json").write_text(
-        json.dumps({"url": url, "booted": psutil.boot_time(), "parts": {}})
-    )
+    env = environment(home, lake, datasets, port, extra=extra)
+    require_postgres(env, schedulers)
+    parts.begin(home, url)
     write_digits()
     say("Preparing Airflow's database …")
     migrate(env)
     try:
-        start_parts(home, env, url)
+        parts.start_parts(home, env, url, schedulers=schedulers)
     except BaseException:
-        down(home)
+        parts.down(home)
         raise
     say(f"\nAirflow is up:  {url}   (no login: everyone on this machine is admin)")
-    say(f"DAGs:           {', '.join(sorted(dag_ids(url)))}")
-    say(f"Datasets:       {datasets}\nLake:           {lake}")
+    say(f"Database:       {database(env)}, schedulers: {schedulers}")
+    say(f"DAGs:           {', '.join(sorted(parts.dag_ids(url)))}")
+    say(f"Datasets:       {env['LATENTLAKE_DATASETS']}")
+    say(f"Lake:           {env['LATENTLAKE_LAKE']}")
     say("Open nightly_digits and press Trigger. `make down` stops Airflow.")
+    return url
 
 
-def start_parts(home: pathlib.Path, env: dict[str, str], url: str) -> None:
-    """Start every part of Airflow, the API first, and wait for the DAGs."""
-    say("Starting the API …")
-    start(home, env, FIRST)
-    wait_for(home, "the API", lambda: bool(health(url)))
-    say("Starting the scheduler, the DAG processor and the triggerer …")
-    for part in AFTER:
-        start(home, env, part)
-    wait_for(home, "the scheduler", lambda: is_healthy(health(url), "scheduler"))
-    say("Waiting for the DAGs …")
-    folder = pathlib.Path(env["LATENTLAKE_DATASETS"])
-    wanted = {f"nightly_{file.stem}" for file in folder.glob("*.toml")}
-    wait_for(home, "the DAGs", lambda: wanted <= set(dag_ids(url)))
-
-
-def down(home: pathlib.Path) -> None:
-    """Stop what runs in ``home``, the newest part first; leave nothing behind."""
-    found = running(home)
-    if not found:
-        say("Airflow is not up.")
-        return
-    for process in sorted(found, key=lambda one: one.pid, reverse=True):
-        _tell(process, signal.SIGTERM)
-    _, alive = psutil.wait_procs(found, timeout=GRACE_S)
-    for process in {*alive, *running(home)}:
-        _tell(process, signal.SIGKILL)
-    psutil.wait_procs(alive, timeout=GRACE_S)
-    say("Airflow is down.")
-
-
-def running(home: pathlib.Path) -> list[psutil.Process]:
-    """Return every process of the Airflow in ``home``.
-
-    Each part leads a session of its own, which its children share: unlike their
-    environment, which some overwrite with their title, that stays readable.
-    """
-    state = _state(home)
-    if abs(state.get("booted", 0) - psutil.boot_time()) > 2:
-        return []  # those numbers are of another life of this machine
-    leaders: dict[int, float] = dict(state["parts"].values())
-    return [
-        process
-        for process in psutil.process_iter()
-        if _session(process) in leaders and _not_another(process, leaders)
-    ]
-
-
-def _session(process: psutil.Process) -> int | None:
-    try:
-        return os.getsid(process.pid)
-    except OSError:
-        return None
-
-
-def _not_another(process: psutil.Process, leaders: dict[int, float]) -> bool:
-    """Return whether ``process`` lives and has not merely inherited a number."""
-    try:
-        born = leaders.get(process.pid, process.create_time())
-        same = abs(process.create_time() - born) < 1
-        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
-
-
-def start(home: pathlib.Path, env: dict[str, str], part: str) -> None:
-    """Start one part of Airflow; its words go to a file."""
-    log = home / f"{part}.log"
-    flags = ["--skip-serve-logs"] if part in NO_LOG_SERVER else []
-    with log.open("ab") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "airflow", part, *flags],
-            env=env,
-            cwd=CHECKOUT,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+def require_postgres(env: dict[str, str], schedulers: int) -> None:
+    """End with a plain message where several schedulers would share a SQLite file."""
+    if schedulers > 1 and database(env) == "SQLite":
+        raise SystemExit(
+            f"--schedulers {schedulers}: several schedulers lock rows of their "
+            "database, and SQLite has no such locks. Set LATENTLAKE_AIRFLOW_DB to a "
+            "Postgres (python deploy/servers/postgres_server.py starts one)."
         )
-    state = _state(home)
-    state["parts"][part] = [process.pid, psutil.Process(process.pid).create_time()]
-    (home / "state.json").write_text(json.dumps(state))
-
-
-def wait_for(home: pathlib.Path, what: str, is_there: Any) -> None:
-    """Return once ``is_there()``; end with the reason where it never will be."""
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        if is_there():
-            return
-        living = {process.pid for process in running(home)}
-        for part, (pid, _) in _state(home)["parts"].items():
-            if pid not in living:
-                log = home / f"{part}.log"
-                raise SystemExit(f"Airflow's {part} ended by itself; why is in {log}")
-        time.sleep(0.5)
-    raise SystemExit(f"{what} did not come up in {PATIENCE_S:.0f} s; see {home}/*.log")
 
 
 def require_free_port(port: int) -> None:
@@ -188,49 +107,6 @@ def write_digits() -> None:
     if not folder.exists():
         script = pathlib.Path(__file__).with_name("digits.py")
         subprocess.run([sys.executable, str(script), str(folder)], check=True)
-
-
-def health(url: str) -> dict[str, Any]:
-    """Return what Airflow says of its parts; nothing while it is not there."""
-    return _get(f"{url}/api/v2/monitor/health") or {}
-
-
-def is_healthy(found: dict[str, Any], part: str) -> bool:
-    """Return whether ``part`` says that it is well."""
-    return bool(found.get(part, {}).get("status") == "healthy")
-
-
-def dag_ids(url: str) -> list[str]:
-    """Return the DAGs that Airflow knows."""
-    token = _get(f"{url}/auth/token") or {}
-    found = _get(f"{url}/api/v2/dags?limit=500", token.get("access_token")) or {}
-    return [dag["dag_id"] for dag in found.get("dags", [])]
-
-
-def _get(url: str, token: str | None = None) -> Any:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    try:
-        request = urllib.request.Request(url, headers=headers)
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
-    except (OSError, ValueError):  # not there yet, or not yet itself
-        return None
-
-
-def _state(home: pathlib.Path) -> dict[str, Any]:
-    file = home / "state.json"
-    state: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    return state
-
-
-def _tell(process: psutil.Process, signum: int) -> None:
-    with contextlib.suppress(psutil.Error):
-        process.send_signal(signum)
-
-
-def say(line: str) -> None:
-    """Print ``line`` at once."""
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -5,26 +5,37 @@ import pathlib
 import secrets
 import subprocess
 import sys
+import urllib.parse
+from collections.abc import Mapping
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 DAGS = CHECKOUT / "dags"
 BUNDLED = DAGS / "datasets"
 PLUGINS = CHECKOUT / "deploy" / "local" / "plugins"
+VARIABLE = "LATENTLAKE_AIRFLOW_DB"
+"""The URI of a Postgres database for Airflow itself; SQLite where it is not set."""
+CONNECTION = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 
 
 def environment(
-    home: pathlib.Path, lake: str, datasets: pathlib.Path, port: int = 8080
+    home: pathlib.Path,
+    lake: str,
+    datasets: pathlib.Path,
+    port: int = 8080,
+    *,
+    extra: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Return the environment of an Airflow that lives in ``home``, on this machine.
 
-    Whatever Airflow the caller's shell is set up for is left out of it.
+    Whatever Airflow the caller's shell is set up for is left out of it; ``extra``
+    comes last, and may set anything: the executor, the address, the database.
     """
     inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("AIRFLOW_", "_AIRFLOW"))
     }
-    return inherited | {
+    ours = {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -46,21 +57,62 @@ def environment(
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": "ignore",
     }
+    # The tasks need the lake's catalog, and have no business in Airflow's database.
+    given = inherited.pop(VARIABLE, "")
+    return inherited | ours | _connections(given) | dict(extra or {})
+
+
+def database(env: Mapping[str, str]) -> str:
+    """Return what Airflow keeps its own state in: ``SQLite``, or a server by name."""
+    found = urllib.parse.urlsplit(env.get(CONNECTION, "sqlite:///"))
+    if not found.scheme.startswith("postgresql"):
+        return "SQLite"
+    return f"Postgres at {found.hostname}:{found.port or 5432}{found.path}"
+
+
+def _connections(given: str) -> dict[str, str]:
+    """Return Airflow's settings for the Postgres at the URI ``given``.
+
+    Raises:
+        SystemExit: It is the URI of something else.
+    """
+    if not given:
+        return {}
+    scheme, _, rest = given.partition("://")
+    if scheme.partition("+")[0] not in ("postgresql", "postgres") or not rest:
+        raise SystemExit(
+            f"{VARIABLE}: is not the URI of a Postgres. Set it to "
+            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or unset it for SQLite."
+        )
+    return {
+        CONNECTION: f"postgresql+psycopg2://{rest}",
+        f"{CONNECTION}_ASYNC": f"postgresql+asyncpg://{_for_asyncpg(rest)}",
+    }
+
+
+def _for_asyncpg(rest: str) -> str:
+    """Return a URI's end in the words of asyncpg, which calls one setting otherwise."""
+    return rest.replace("?sslmode=", "?ssl=").replace("&sslmode=", "&ssl=")
 
 
 def migrate(env: dict[str, str]) -> None:
-    """Make Airflow's database, or bring it up to date; quick where it is.
+    """Make Airflow's database, or bring it up to date; quick where SQLite is.
+
+    A server's database may be another one, or have been made anew, behind the same
+    name: there Airflow itself looks, every time.
 
     Raises:
         SystemExit: It could not be made; the message says where to read why.
     """
     home = pathlib.Path(env["AIRFLOW_HOME"])
     stamp = home / "migrated"
-    version = _airflow_version()
-    if stamp.exists() and stamp.read_text() == version:
+    version = f"{_airflow_version()} {database(env)}"
+    local = database(env) == "SQLite" and (home / "airflow.db").exists()
+    if local and stamp.exists() and stamp.read_text() == version:
         return
     log = home / "migrate.log"
-    with log.open("wb") as file:
+    flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+    with open(os.open(log, flags, 0o600), "wb") as file:
         done = subprocess.run(
             [sys.executable, "-m", "airflow", "db", "migrate"],
             env=env,

@@ -9,6 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 
+import airflow_home
 import psutil
 import pytest
 
@@ -21,10 +22,10 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def tell(verb, home, port, **env):
+def tell(verb, home, port, *flags, **env):
     env["PYTHONSAFEPATH"] = ""  # a script finds its neighbours, as at a desk
     return subprocess.run(
-        [sys.executable, SCRIPT, verb, "--home", home, "--port", str(port)],
+        [sys.executable, SCRIPT, verb, "--home", home, "--port", str(port), *flags],
         env=os.environ | env,
         capture_output=True,
         text=True,
@@ -72,6 +73,50 @@ def test_down_says_that_nothing_is_up(tmp_path):
     done = tell("down", tmp_path / "home", 1)
 
     assert (done.returncode, done.stdout.strip()) == (0, "Airflow is not up.")
+
+
+def test_several_schedulers_want_a_postgres(tmp_path, datasets):
+    given = {"LATENTLAKE_DATASETS": datasets, "LATENTLAKE_AIRFLOW_DB": ""}
+
+    done = tell("up", tmp_path / "home", free_port(), "--schedulers", "2", **given)
+
+    assert done.returncode != 0
+    assert "Set LATENTLAKE_AIRFLOW_DB to a Postgres" in done.stderr
+    assert living(tmp_path / "home") == []
+
+
+def test_a_database_that_is_no_postgres_is_refused_without_its_password(
+    tmp_path, datasets
+):
+    given = {"LATENTLAKE_AIRFLOW_DB": "mysql://me:geheim@host/airflow"}
+
+    done = tell(
+        "up", tmp_path / "home", free_port(), LATENTLAKE_DATASETS=datasets, **given
+    )
+
+    assert done.returncode != 0
+    assert "is not the URI of a Postgres" in done.stderr
+    assert "geheim" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
+def test_both_connections_of_airflow_follow_from_one_uri(tmp_path, monkeypatch, scheme):
+    monkeypatch.setenv(
+        "LATENTLAKE_AIRFLOW_DB",
+        f"{scheme}://me:geheim@host:5433/airflow?sslmode=require",
+    )
+
+    env = airflow_home.environment(
+        tmp_path, "/lake", tmp_path, extra={"AIRFLOW__CORE__EXECUTOR": "ours"}
+    )
+
+    rest = "//me:geheim@host:5433/airflow"
+    assert env[airflow_home.CONNECTION] == f"postgresql+psycopg2:{rest}?sslmode=require"
+    found = env[f"{airflow_home.CONNECTION}_ASYNC"]
+    assert found == f"postgresql+asyncpg:{rest}?ssl=require"
+    assert airflow_home.database(env) == "Postgres at host:5433/airflow"
+    assert env["AIRFLOW__CORE__EXECUTOR"] == "ours"
+    assert "LATENTLAKE_AIRFLOW_DB" not in env
 
 
 @pytest.mark.slow
