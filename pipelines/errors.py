@@ -51,6 +51,10 @@ class LakeBusy(LatentlakeError):
     """Another run holds the dataset's lease, or moved its tables meanwhile."""
 
 
+class Unreachable(LatentlakeError):
+    """A server (of the bucket, of the catalog) is not reached, or was lost."""
+
+
 class OutOfSpace(LatentlakeError):
     """The disk that holds the lake is full, or soon would be."""
 
