@@ -7,17 +7,18 @@ BIN := .venv/bin
 READY := .venv/.ready
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup lock format lint types test test-all demo up down bench clean
+.PHONY: help setup lock format lint types test test-all test-flink test-cluster demo \
+	up down flink-up flink-down bench clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 setup: $(READY) ## Make the environment .venv from the lock file
 
 $(READY): requirements.lock setup.py
 	@test -n "$(PYTHON)" || { echo "latentlake needs Python 3.11, 3.12 or 3.13 on \
 	PATH; none was found. Install one, or name it: make setup PYTHON=/path/to/python3.12"; exit 2; }
-	@echo "Making .venv with $(PYTHON): about 235 packages, 3 GB, some minutes"
+	@echo "Making .venv with $(PYTHON): about 330 packages, 4.6 GB, some minutes"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python \
@@ -46,6 +47,12 @@ test: $(READY) ## Run the default tests: no GPU, some minutes
 test-all: $(READY) ## Run every test, the slow ones too
 	$(BIN)/pytest
 
+test-flink: $(READY) ## The Beam stages on a Flink cluster of two hosts (root, Java, Maven)
+	$(BIN)/pytest tests/flink
+
+test-cluster: $(READY) ## Two nights on Flink, S3, Postgres and a GPU queue, all real
+	$(BIN)/pytest tests/cluster
+
 demo: $(READY) ## One night on real images, through Airflow; SOURCE=folder takes yours
 	$(BIN)/python deploy/local/demo.py $(if $(SOURCE),"$(SOURCE)")
 
@@ -54,6 +61,12 @@ up: $(READY) ## Start Airflow's pages on this machine
 
 down: ## Stop them
 	$(BIN)/python deploy/local/airflow.py down
+
+flink-up: $(READY) ## Start a Flink cluster of two hosts on this machine
+	$(BIN)/python deploy/flink/flink_cluster.py up
+
+flink-down: ## Stop it; nothing of it stays
+	$(BIN)/python deploy/flink/flink_cluster.py down
 
 bench: $(READY) ## Measure every stage against its limit; writes bench/results.md
 	$(BIN)/python bench/run.py
