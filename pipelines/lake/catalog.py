@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pyiceberg.catalog import load_catalog
 
 from pipelines.errors import ConfigError
-from pipelines.lake import store
+from pipelines.lake import database, store
 from pipelines.lake.layout import Lake
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ def open_catalog(lake: Lake) -> "Catalog":
         )
     except Exception as error:
         # Any driver may raise here; the caller cannot know which catalog was meant.
+        explained = database.explain(error)
+        if explained is not None:
+            raise explained from error
         shown = _without_password(given or properties["uri"])
         raise ConfigError(
             f"catalog {shown}: does not open ({type(error).__name__}: "
@@ -49,7 +52,19 @@ def open_catalog(lake: Lake) -> "Catalog":
 @functools.lru_cache(maxsize=8)
 def _open(name: str, properties: tuple[tuple[str, str], ...], pid: int) -> "Catalog":
     """Return one catalog, opened once in each process: a forked one opens its own."""
-    return load_catalog(name, **dict(properties))
+    wanted = dict(properties)
+    if wanted.get("type") == "sql":
+        wanted |= {"uri": database.patient(wanted["uri"]), "pool_pre_ping": "true"}
+    for again in (True, True, False):
+        try:
+            catalog = load_catalog(name, **wanted)
+        except Exception as error:
+            if not (again and database.lost_a_race(error)):
+                raise
+        else:
+            break
+    database.watch(catalog)
+    return catalog
 
 
 def _own(lake: Lake) -> tuple[str, dict[str, str]]:

@@ -3,20 +3,19 @@
 How they are written stands in ``branches`` and ``datafiles``.
 """
 
+import contextlib
 from collections.abc import Container, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import pyarrow as pa
-from pyiceberg.exceptions import (
-    NamespaceAlreadyExistsError,
-    NoSuchTableError,
-    TableAlreadyExistsError,
-)
+from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.io.pyarrow import ArrowScan, pyarrow_to_schema
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.transforms import IdentityTransform
+from sqlalchemy.exc import IntegrityError
 
 from pipelines.errors import ArtifactMismatch
+from pipelines.lake import ownership
 from pipelines.lake.catalog import open_catalog
 from pipelines.lake.layout import Lake
 
@@ -114,26 +113,28 @@ def ensure(lake: Lake) -> None:
 
     Each is born with an empty snapshot: a table never written refuses a branch.
     """
-    catalog = open_catalog(lake)
     for name in NAMES:
-        identifier = (lake.dataset, name)
-        try:
-            table = catalog.load_table(identifier)
-        except NoSuchTableError:
-            try:
-                catalog.create_namespace_if_not_exists(lake.dataset)
-                table = catalog.create_table(
-                    identifier,
-                    schema=pyarrow_to_schema(numbered(SCHEMAS[name])),
-                    location=lake.table(name),
-                    partition_spec=_partitions(name),
-                    properties=PROPERTIES,
-                )
-            except (TableAlreadyExistsError, NamespaceAlreadyExistsError):
-                table = catalog.load_table(identifier)  # another run was faster
+        table = find(lake, name) or _make(lake, name)
         _check_columns(table, name)
         if table.current_snapshot() is None:
             table.append(numbered(SCHEMAS[name]).empty_table())
+
+
+def _make(lake: Lake, name: Name) -> "Table":
+    """Return the new table; where another run was faster, the one that it made."""
+    catalog = open_catalog(lake)
+    # A SQL catalog has no word of its own for a namespace made in the same moment.
+    with contextlib.suppress(IntegrityError):
+        catalog.create_namespace_if_not_exists(lake.dataset)
+    with contextlib.suppress(TableAlreadyExistsError):
+        catalog.create_table(
+            (lake.dataset, name),
+            schema=pyarrow_to_schema(numbered(SCHEMAS[name])),
+            location=lake.table(name),
+            partition_spec=_partitions(name),
+            properties=PROPERTIES,
+        )
+    return load(lake, name)
 
 
 def _check_columns(table: "Table", name: Name) -> None:
@@ -157,8 +158,17 @@ def _check_columns(table: "Table", name: Name) -> None:
 
 
 def load(lake: Lake, name: Name) -> "Table":
-    """Return the table as it is now; it exists once :func:`ensure` was called."""
-    return open_catalog(lake).load_table((lake.dataset, name))
+    """Return the table as it is now; it exists once :func:`ensure` was called.
+
+    Raises:
+        ConfigError: It is the table of another lake.
+    """
+    try:
+        table = open_catalog(lake).load_table((lake.dataset, name))
+    except FileNotFoundError as error:
+        raise ownership.unseen(lake, name, error) from error
+    ownership.check(lake, table)
+    return table
 
 
 def find(lake: Lake, name: Name) -> "Table | None":
