@@ -95,7 +95,7 @@ def nightly(dataset: settings.Dataset) -> DAG:
         default_args={
             "owner": "latentlake",
             "retries": settings.retries(),
-            "retry_delay": timedelta(minutes=1),
+            "retry_delay": settings.retry_delay(),
             "retry_exponential_backoff": 2,
             "max_retry_delay": timedelta(minutes=30),
             # Each stage says itself whether it is due; a skip stops nobody.

@@ -15,8 +15,9 @@ PAGE = """
 
 > {problem}
 
-Mend the file, and the nights come back by themselves within a minute; nothing of what
-was published is touched meanwhile. `latentlake check {name}` tries the file before a
+Mend what is named (the file, or a variable of Airflow's environment), and the nights
+come back by themselves within a minute; nothing of what was published is touched
+meanwhile. `latentlake check {name}` tries the file before a
 night does. The other datasets are not disturbed.
 """
 

@@ -1,5 +1,6 @@
 """What the DAGs are told: dataset files, and settings from the environment."""
 
+import datetime
 import os
 import pathlib
 import re
@@ -43,7 +44,11 @@ def datasets_folder() -> pathlib.Path:
 
 def read_all() -> list[Dataset]:
     """Return every dataset of the folder, by name; a broken one says its problem."""
-    return [read(file) for file in sorted(datasets_folder().glob("*.toml"))]
+    found = [read(file) for file in sorted(datasets_folder().glob("*.toml"))]
+    shared = _problem()
+    if shared is None:
+        return found
+    return [one._replace(problem=one.problem or shared) for one in found]
 
 
 def read(file: pathlib.Path) -> Dataset:
@@ -106,21 +111,59 @@ def beam_flags() -> list[str]:
 
 def retries() -> int:
     """Return how often an accident is tried again: ``LATENTLAKE_RETRIES``, else 2."""
-    return int(os.environ.get("LATENTLAKE_RETRIES") or 2)
+    return _number("LATENTLAKE_RETRIES", 2)
+
+
+def retry_delay() -> datetime.timedelta:
+    """Return how long before the first time: ``LATENTLAKE_RETRY_SECONDS``, else 60."""
+    return datetime.timedelta(seconds=_number("LATENTLAKE_RETRY_SECONDS", 60))
+
+
+def _number(name: str, default: int) -> int:
+    found = os.environ.get(name) or str(default)
+    if not (found.isascii() and found.isdecimal()):
+        raise ValueError(f"{name}: found {found!r}; use a whole number like {default}")
+    return int(found)
 
 
 def train_place() -> dict[str, Any]:
     """Return where the train task runs, as arguments of its operator.
 
     ``LATENTLAKE_TRAIN_POOL``, ``_QUEUE`` and ``_EXECUTOR`` name Airflow's own;
-    ``LATENTLAKE_TRAIN_POD`` is a pod template file for the Kubernetes executor.
+    ``LATENTLAKE_TRAIN_POD`` is a YAML file of what its pod has otherwise (Kubernetes).
+
+    Raises:
+        ValueError: The pod cannot be used; the message says why.
     """
     place: dict[str, Any] = {}
     for name in ("pool", "queue", "executor"):
         value = os.environ.get(f"LATENTLAKE_TRAIN_{name.upper()}")
         if value:
             place[name] = value
-    pod = os.environ.get("LATENTLAKE_TRAIN_POD")
-    if pod:
-        place["executor_config"] = {"pod_template_file": pod}
+    path = os.environ.get("LATENTLAKE_TRAIN_POD")
+    if path:
+        place["executor_config"] = {"pod_override": _pod(path)}
     return place
+
+
+def _pod(path: str) -> Any:
+    try:
+        from latentlake_airflow import pod  # imports kubernetes: only where it is asked
+    except ImportError as error:
+        raise ValueError(
+            f"LATENTLAKE_TRAIN_POD: Airflow's environment lacks {error.name}. Install "
+            "apache-airflow-providers-cncf-kubernetes there, or unset it"
+        ) from error
+    try:
+        return pod.override(path)
+    except ValueError as error:
+        raise ValueError(f"LATENTLAKE_TRAIN_POD: {error}") from error
+
+
+def _problem() -> str | None:
+    """Return what is wrong with the settings that all datasets share."""
+    try:
+        retries(), retry_delay(), train_place()
+    except ValueError as error:
+        return str(error)
+    return None

@@ -68,11 +68,25 @@ def test_the_train_task_goes_where_the_environment_says(monkeypatch):
     monkeypatch.setenv("LATENTLAKE_TRAIN_POOL", "gpus")
     monkeypatch.setenv("LATENTLAKE_TRAIN_QUEUE", "gpu")
     monkeypatch.setenv("LATENTLAKE_TRAIN_EXECUTOR", "EdgeExecutor")
-    monkeypatch.setenv("LATENTLAKE_TRAIN_POD", "/etc/gpu-pod.yaml")
 
     assert settings.train_place() == {
         "pool": "gpus",
         "queue": "gpu",
         "executor": "EdgeExecutor",
-        "executor_config": {"pod_template_file": "/etc/gpu-pod.yaml"},
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [("LATENTLAKE_RETRIES", "-1"), ("LATENTLAKE_RETRY_SECONDS", "soon")],
+)
+def test_a_number_that_is_none_is_the_problem_of_every_dataset(
+    tmp_path, monkeypatch, name, given
+):
+    write(tmp_path)
+    monkeypatch.setenv("LATENTLAKE_DATASETS", str(tmp_path))
+    monkeypatch.setenv(name, given)
+
+    (found,) = settings.read_all()
+
+    assert f"{name}: found '{given}'" in found.problem
