@@ -1,15 +1,19 @@
 """The state of training after an epoch, in one file that is whole or not there."""
 
 import json
+import logging
 import os
+import zipfile
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 _KEPT = ("wait", "best", "best_epoch", "cooldown_counter", "stopped_epoch")
 """What Keras' callbacks know from epoch to epoch, besides the best weights."""
+
+_LOG = logging.getLogger(__name__)
 
 
 def save(
@@ -41,31 +45,60 @@ def save(
     os.replace(aside, path)
 
 
-def read_notes(path: str) -> dict[str, Any] | None:
-    """Return the notes of the checkpoint at ``path``; ``None`` where there is none."""
+class Checkpoint(NamedTuple):
+    """A state as it was kept.
+
+    Attributes:
+        notes: What :func:`save` was given to keep with it.
+        callbacks: What each callback knew.
+        arrays: The variables and the best weights, by name.
+    """
+
+    notes: dict[str, Any]
+    callbacks: list[dict[str, Any]]
+    arrays: dict[str, np.ndarray]
+
+
+def read(path: str) -> Checkpoint | None:
+    """Return the checkpoint at ``path``; ``None`` where there is no sound one."""
     if not os.path.exists(path):
         return None
-    with np.load(path, allow_pickle=False) as arrays:
-        notes: dict[str, Any] = json.loads(str(arrays["notes"]))
-    return notes
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}  # checksums are checked
+        notes = json.loads(str(arrays.pop("notes")))
+        return Checkpoint(notes, notes.pop("callbacks"), arrays)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        _LOG.warning("%s: is damaged (%s); training starts anew.", path, error)
+        return None
 
 
 def restore(
-    path: str, model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]
+    kept: Checkpoint, model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]
 ) -> None:
-    """Give ``model``, its optimizer and ``callbacks`` the state at ``path``."""
-    with np.load(path, allow_pickle=False) as arrays:
-        for number, variable in enumerate(_variables(model)):
-            variable.assign(arrays[f"variable-{number}"])
-        states = json.loads(str(arrays["notes"]))["callbacks"]
-        for place, (callback, state) in enumerate(zip(callbacks, states, strict=True)):
-            for name, value in state.items():
-                if hasattr(callback, name):
-                    setattr(callback, name, value)
-            names = [one for one in arrays.files if one.startswith(f"best-{place}-")]
-            if names:
-                count = range(len(names))
-                callback.best_weights = [arrays[f"best-{place}-{one}"] for one in count]
+    """Give ``model``, its optimizer and ``callbacks`` the state that was kept."""
+    for number, variable in enumerate(_variables(model)):
+        variable.assign(kept.arrays[f"variable-{number}"])
+    for place, (callback, state) in enumerate(
+        zip(callbacks, kept.callbacks, strict=True)
+    ):
+        for name, value in state.items():
+            if hasattr(callback, name):
+                setattr(callback, name, value)
+        names = [one for one in kept.arrays if one.startswith(f"best-{place}-")]
+        if names:
+            count = range(len(names))
+            callback.best_weights = [
+                kept.arrays[f"best-{place}-{one}"] for one in count
+            ]
+
+
+def write_json(path: str, value: Any) -> None:
+    """Put ``value`` at ``path``, whole or not at all."""
+    aside = f"{path}.aside"
+    with open(aside, "w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1)
+    os.replace(aside, path)
 
 
 def _variables(model: keras.Model) -> list[Any]:

@@ -1,28 +1,97 @@
 """What this machine computes on, asked through Keras whatever its backend."""
 
 import contextlib
+import ctypes.util
+import glob
+import importlib.metadata
 import importlib.util
 import logging
 import os
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, NamedTuple
+
+JAX_PLUGINS = ("jax-cuda13-plugin", "jax-cuda12-plugin")
+"""Either lets JAX use an NVIDIA GPU."""
+CUDNN = ("nvidia-cudnn-cu13", "nvidia-cudnn-cu12")
+"""TensorFlow comes for GPUs and CPUs alike; without this it sees no GPU."""
+GPU_DEVICES = ("/dev/nvidia[0-9]*", "/proc/driver/nvidia/gpus/*", "/dev/dxg")
+"""What the driver shows of its GPUs; the last is how Windows hands them on."""
 
 _LOG = logging.getLogger(__name__)
 
 
-def choose_backend() -> str:
-    """Return the Keras backend to use, and name it to a Keras not yet imported.
+class Choice(NamedTuple):
+    """Which of Keras' backends is used, and why.
 
-    ``KERAS_BACKEND`` wins; else TensorFlow, or JAX where only that is installed.
+    Attributes:
+        backend: Its name: ``jax``, ``tensorflow``, or what ``KERAS_BACKEND`` says.
+        why: The reason, as part of a sentence.
     """
-    chosen = os.environ.get("KERAS_BACKEND")
-    if not chosen:
-        tensorflow, jax = (
-            importlib.util.find_spec(name) is not None for name in ("tensorflow", "jax")
-        )
-        chosen = "jax" if jax and not tensorflow else "tensorflow"
-        os.environ["KERAS_BACKEND"] = chosen
+
+    backend: str
+    why: str
+
+
+def choose_backend() -> str:
+    """Return the Keras backend to use, and name it to a Keras not yet imported."""
+    chosen = choose().backend
+    os.environ["KERAS_BACKEND"] = chosen
     return chosen
+
+
+def choose() -> Choice:
+    """Return which backend fits what this host has; neither of the two is imported.
+
+    ``KERAS_BACKEND`` wins. Where there is a GPU: JAX if its CUDA plugin is installed,
+    else TensorFlow if CUDA's libraries are. Without one: TensorFlow, whose CPU path is
+    several times faster, or JAX where that is all there is.
+    """
+    asked = os.environ.get("KERAS_BACKEND")
+    if asked:
+        return Choice(asked, "KERAS_BACKEND asks for it")
+    jax, tensorflow = (
+        importlib.util.find_spec(name) is not None for name in ("jax", "tensorflow")
+    )
+    if has_gpu():
+        if jax and _installed(JAX_PLUGINS):
+            return Choice("jax", "this host has an NVIDIA GPU and JAX' CUDA plugin")
+        if tensorflow and (_installed(CUDNN) or ctypes.util.find_library("cudnn")):
+            return Choice(
+                "tensorflow", "this host has an NVIDIA GPU, and JAX no plugin"
+            )
+    if tensorflow:
+        return Choice("tensorflow", "the CPU computes, and TensorFlow is faster there")
+    return Choice("jax", "TensorFlow is not installed")
+
+
+def has_gpu() -> bool:
+    """Return whether this host shows an NVIDIA GPU to this process."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and visible.strip() in ("", "-1", "NoDevFiles"):
+        return False
+    return any(glob.glob(pattern) for pattern in GPU_DEVICES)
+
+
+def sentence() -> str:
+    """Return what computes, and why it was chosen; Keras is imported for it."""
+    import keras  # not before choose_backend
+
+    backend, places = keras.backend.backend(), accelerators()
+    said = f"{backend} on {', '.join(places) or 'the CPU'}"
+    if has_gpu() and not places:
+        said += (
+            ", though this host has an NVIDIA GPU: this environment lacks what uses "
+            "it. Install jax[cuda13], as deploy/docker/trainer.txt does"
+        )
+    return said
+
+
+def _installed(distributions: Iterable[str]) -> bool:
+    for name in distributions:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            importlib.metadata.version(name)
+            return True
+    return False
 
 
 def accelerators() -> list[str]:

@@ -23,6 +23,8 @@ JUDGED = 5_000
 """Held-out images that each epoch is judged on, at most."""
 WHITENED = 20_000
 """Training images that the whitening is fitted on, at most."""
+CHECKPOINT = "checkpoint.npz"
+HISTORY = "history.json"
 
 _LOG = logging.getLogger(__name__)
 
@@ -230,7 +232,7 @@ class _Training:
 
     @property
     def _checkpoint(self) -> str:
-        return os.path.join(self.folder, "checkpoint.npz")
+        return os.path.join(self.folder, CHECKPOINT)
 
     def _keep(self) -> None:
         notes = {
@@ -239,16 +241,23 @@ class _Training:
             "stopped": bool(self.model.stop_training),
         }
         checkpoint.save(self._checkpoint, self.model, self.kept, notes)
-        _write_json(os.path.join(self.folder, "history.json"), self.history)
+        checkpoint.write_json(os.path.join(self.folder, HISTORY), self.history)
 
     def _resume(self) -> None:
-        notes = checkpoint.read_notes(self._checkpoint)
-        if notes is None or notes["of"] != self._identity():
+        kept = checkpoint.read(self._checkpoint)
+        if kept is None:
             return
-        checkpoint.restore(self._checkpoint, self.model, self.kept)
-        self.history = notes["history"]
+        mine, theirs = self._identity(), kept.notes["of"]
+        other = [name for name in mine if mine[name] != theirs.get(name)]
+        if other:
+            _LOG.info(
+                "The checkpoint is of other %s: training starts anew.", ", ".join(other)
+            )
+            return
+        checkpoint.restore(kept, self.model, self.kept)
+        self.history = kept.notes["history"]
         self.resumed_at = len(self.history)
-        self.model.stop_training = notes["stopped"]
+        self.model.stop_training = kept.notes["stopped"]
         _LOG.info("Training is taken up after epoch %d.", self.resumed_at)
 
     def _identity(self) -> dict[str, Any]:
@@ -287,10 +296,3 @@ def _board(folder: str) -> list[keras.callbacks.Callback]:
         return []
     logs = os.path.join(folder, "tensorboard")
     return [keras.callbacks.TensorBoard(logs, write_graph=False)]
-
-
-def _write_json(path: str, value: Any) -> None:
-    aside = f"{path}.aside"
-    with open(aside, "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1)
-    os.replace(aside, path)

@@ -1,11 +1,9 @@
 """Train: fit the autoencoder to the examples, and leave it as a candidate."""
 
-import contextlib
 import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import (
@@ -17,6 +15,8 @@ from pipelines.errors import (
 from pipelines.lake import folders, manifest, store
 from pipelines.lake.run import Run
 from pipelines.records import StageResult
+from pipelines.stages import train_examples
+from pipelines.stages.train_checkpoint import Kept
 
 if TYPE_CHECKING:  # Keras is imported only where there is something to train
     from models.artifact import Artifact
@@ -49,24 +49,31 @@ def run(run: Run, beam_flags: list[str]) -> StageResult:
 
 def _train(run: Run, transform_id: str) -> dict[str, Any]:
     """Fit a candidate and put it in the lake; return its card."""
-    from models import device
+    from models import device, fit
 
-    backend = device.choose_backend()
+    why = device.choose().why
+    device.choose_backend()
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="latentlake-") as work:
-        train, held_out = (
-            _examples(run, transform_id, split, work) for split in ("train", "eval")
-        )
+    with (
+        tempfile.TemporaryDirectory(prefix="latentlake-") as work,
+        train_examples.at_hand(run, transform_id) as examples,
+    ):
+        train = examples["train"]
         _check_count(run, len(train))
-        places = ", ".join(device.accelerators()) or "the CPU"
-        log.info("train: %d images, with %s on %s", len(train), backend, places)
-        found = _fit(run, transform_id, (train, held_out), work)
-        seconds = round(time.perf_counter() - began, 3)
-        card = _place(run, transform_id, found, train, seconds)
+        place = device.sentence()
+        log.info("train: %d images, with %s (%s)", len(train), place, why)
+        kept = Kept(run.path("train"), work, (fit.HISTORY, fit.CHECKPOINT))
+        found = _fit(run, transform_id, examples, kept)
+        facts = {
+            "train_seconds": round(time.perf_counter() - began, 3),
+            "trained_on": place,
+        }
+        card = _place(run, transform_id, found, train, facts)
     store.write_json(
         run.path("train", CANDIDATE),
         {"space_id": card["space_id"], "transform_id": transform_id},
     )
+    kept.drop(fit.CHECKPOINT)
     log.info(
         "train: candidate %s after %d epochs, the best was number %d",
         card["space_id"],
@@ -74,25 +81,6 @@ def _train(run: Run, transform_id: str) -> dict[str, Any]:
         card["best_epoch"],
     )
     return card
-
-
-def _examples(run: Run, transform_id: str, split: str, work: str) -> "Examples":
-    """Return the examples of one split, from copies where the lake is a bucket."""
-    from models.data import Examples
-    from models.spec import ImageShape
-
-    folder = run.lake.examples(transform_id, split)
-    names = [name for name in store.names(folder) if name.endswith(".tfrecord")]
-    if not store.is_local(folder) and names:
-        local = os.path.join(work, split)
-        folders.fetch(folder, local)
-        folder = local
-    image = run.settings.image
-    shape = ImageShape(image.height, image.width, image.channels)
-    try:
-        return Examples([f"{folder}/{name}" for name in names], shape)
-    except ValueError as error:
-        raise ArtifactMismatch(str(error)) from error
 
 
 def _check_count(run: Run, found: int) -> None:
@@ -107,9 +95,9 @@ def _check_count(run: Run, found: int) -> None:
 
 
 def _fit(
-    run: Run, transform_id: str, examples: "tuple[Examples, Examples]", work: str
+    run: Run, transform_id: str, examples: "dict[str, Examples]", kept: Kept
 ) -> "Candidate":
-    """Fit; checkpoints and logs are kept in the run where it is on a disk."""
+    """Fit, from the checkpoint of an earlier call if it left one."""
     from models import fit
     from pipelines.stages.training_progress import progress
 
@@ -117,12 +105,16 @@ def _fit(
         **run.settings.encoder.model_dump(),
         **run.settings.train.model_dump(exclude={"min_images"}),
     )
-    folder = run.path("train")
-    local = folder if store.is_local(folder) else os.path.join(work, "fit")
+    kept.take_up()
     try:
-        with progress(settings.epochs) as listener:
+        with progress(settings.epochs, kept.put) as listener:
             found = fit.fit(
-                settings, *examples, local, listener, transform_id=transform_id
+                settings,
+                examples["train"],
+                examples["eval"],
+                kept.local,
+                listener,
+                transform_id=transform_id,
             )
     except fit.NonFiniteLoss as error:
         raise ConfigError(
@@ -131,8 +123,7 @@ def _fit(
         ) from error
     except ValueError as error:
         raise ArtifactMismatch(str(error)) from error
-    if local != folder:
-        store.write_json(f"{folder}/history.json", found.history)
+    kept.put(now=True)
     return found
 
 
@@ -141,7 +132,7 @@ def _place(
     transform_id: str,
     found: "Candidate",
     train: "Examples",
-    seconds: float,
+    facts: dict[str, Any],
 ) -> dict[str, Any]:
     """Put the candidate in the lake, whole; return its card."""
     from models import artifact
@@ -149,18 +140,17 @@ def _place(
     card = {
         **_provenance(run),
         "health": _health(found, train),
-        "train_seconds": seconds,
+        **facts,
         "epochs": len(found.history),
         "best_epoch": found.best_epoch,
         "resumed_at": found.resumed_at,
         "train_images": len(train),
         "losses": found.history[found.best_epoch - 1],
     }
-    with tempfile.TemporaryDirectory(prefix="latentlake-") as work:
-        transform = run.lake.transform(transform_id)
-        if not store.is_local(transform):
-            folders.fetch(transform, os.path.join(work, "transform"))
-            transform = os.path.join(work, "transform")
+    with (
+        tempfile.TemporaryDirectory(prefix="latentlake-") as work,
+        folders.at_hand(run.lake.transform(transform_id)) as transform,
+    ):
         made = os.path.join(work, "made")
         whole = artifact.save(made, found.encoder, found.decoder, transform, card)
         folder = run.lake.encoder(whole["space_id"])
@@ -219,7 +209,7 @@ def _load(folder: str) -> "Artifact | None":
 
     if not store.exists(f"{folder}/{artifact.CARD}"):
         return None
-    with _at_hand(folder) as local:
+    with folders.at_hand(folder) as local:
         try:
             return artifact.load(local)
         except artifact.ArtifactError as error:
@@ -227,20 +217,9 @@ def _load(folder: str) -> "Artifact | None":
             return None
 
 
-@contextlib.contextmanager
-def _at_hand(folder: str) -> Iterator[str]:
-    """Yield the folder, or a copy of it where it is in a bucket."""
-    if store.is_local(folder):
-        yield folder
-        return
-    with tempfile.TemporaryDirectory(prefix="latentlake-") as work:
-        local = os.path.join(work, "copy")
-        folders.fetch(folder, local)
-        yield local
-
-
 def _result(card: dict[str, Any]) -> StageResult:
     losses = {name: card["losses"][name] for name in card["losses"] if "loss" in name}
+    place = f", {card['trained_on']}" if "trained_on" in card else ""
     figures = {"seconds": card["train_seconds"], "health": card["health"], **losses}
     return StageResult(
         counts={
@@ -251,5 +230,5 @@ def _result(card: dict[str, Any]) -> StageResult:
         figures=figures,
         read={"transform_id": card["transform_id"]},
         wrote={"space_id": card["space_id"]},
-        note=f"candidate {card['space_id']}, {card['epochs']} epochs",
+        note=f"candidate {card['space_id']}, {card['epochs']} epochs{place}",
     )

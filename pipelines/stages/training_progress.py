@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rich.progress import Progress, TaskID
 
@@ -15,10 +15,11 @@ class _Lines:
 
     Attributes:
         epochs: How many there are at most.
+        then: What is done after each.
     """
 
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
+    def __init__(self, epochs: int, then: Callable[[], None]) -> None:
+        self.epochs, self.then = epochs, then
 
     def epoch_begins(self, epoch: int, steps: int) -> None:
         """Nothing is said before there is something to say."""
@@ -29,13 +30,14 @@ class _Lines:
     def epoch_done(self, record: dict[str, float]) -> None:
         """Log what the epoch came to."""
         log.info("train: %s", sentence(record, self.epochs))
+        self.then()
 
 
 class _Bars(_Lines):
     """Shows one bar an epoch."""
 
-    def __init__(self, epochs: int, bars: Progress) -> None:
-        super().__init__(epochs)
+    def __init__(self, epochs: int, then: Callable[[], None], bars: Progress) -> None:
+        super().__init__(epochs, then)
         self._bars = bars
         self._task: TaskID | None = None
 
@@ -54,6 +56,7 @@ class _Bars(_Lines):
         if self._task is not None:
             words = sentence(record, self.epochs)
             self._bars.update(self._task, description=words)
+        self.then()
 
 
 def sentence(record: dict[str, float], epochs: int) -> str:
@@ -67,12 +70,15 @@ def sentence(record: dict[str, float], epochs: int) -> str:
 
 
 @contextlib.contextmanager
-def progress(epochs: int) -> Iterator[_Lines]:
-    """Yield who is to be told: bars where a person looks on, lines elsewhere."""
+def progress(epochs: int, then: Callable[[], None]) -> Iterator[_Lines]:
+    """Yield who is to be told: bars where a person looks on, lines elsewhere.
+
+    ``then`` is called after each epoch, once its checkpoint is written.
+    """
     if not sys.stderr.isatty():
-        yield _Lines(epochs)
+        yield _Lines(epochs, then)
         return
     from rich.console import Console
 
     with Progress(console=Console(stderr=True)) as bars:
-        yield _Bars(epochs, bars)
+        yield _Bars(epochs, then, bars)
