@@ -5,6 +5,8 @@ it or after it, whole.
 """
 
 import json
+import time
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from pyiceberg.table.snapshots import Snapshot
 
 HOLD = "latentlake.hold"
+AUDIT = "audit_"
+ABANDONED_S = 24 * 3600.0
+"""Where two may publish at once, a branch is nobody's only after so long."""
 TRIES = 5
 
 
@@ -59,9 +64,27 @@ class Draft(NamedTuple):
     added: Sequence[str]
 
 
+def audit_branch(run_id: str) -> str:
+    """Return the name of a new audit branch: of this execution of the run alone."""
+    return f"{AUDIT}{run_id}_{uuid.uuid4().hex[:8]}"
+
+
+def sweep(lake: Lake, *, alone: bool) -> None:
+    """Drop the audit branches of publishes that were killed.
+
+    Where nobody else publishes (``alone``) these are all that there are.
+    """
+    for name in tables.NAMES:
+        metadata = tables.load(lake, name).metadata
+        for branch, ref in metadata.refs.items():
+            head = metadata.snapshot_by_id(ref.snapshot_id)
+            age = time.time() - head.timestamp_ms / 1000 if head else ABANDONED_S
+            if branch.startswith(AUDIT) and (alone or age >= ABANDONED_S):
+                drop_branch(lake, name, branch)
+
+
 def build(lake: Lake, name: Name, branch: str, base: int, change: Change) -> Draft:
-    """Commit ``change`` to ``branch``, anew from ``base``, as one snapshot."""
-    drop_branch(lake, name, branch)
+    """Commit ``change`` to the new ``branch`` of ``base``, as one snapshot."""
     table = tables.load(lake, name)
     table.manage_snapshots().create_branch(base, branch).commit()
     # A handle that has not seen the new branch cannot commit to it.
@@ -104,9 +127,15 @@ def move(lake: Lake, draft: Draft) -> bool:
 
 def drop_branch(lake: Lake, name: Name, branch: str) -> None:
     """Remove ``branch``; one that is missing is no error."""
-    table = tables.load(lake, name)
-    if branch in table.metadata.refs:
-        table.manage_snapshots().remove_branch(branch).commit()
+    for again in range(TRIES, 0, -1):
+        table = tables.load(lake, name)
+        if branch not in table.metadata.refs:
+            return
+        try:
+            table.manage_snapshots().remove_branch(branch).commit()
+        except CommitFailedException:
+            if again == 1:
+                raise
 
 
 def put_back(lake: Lake, name: Name, snapshot: int, hold: dict[str, str]) -> None:

@@ -1,10 +1,13 @@
-"""The pointer to the accepted encoder: ``accepted.json``, replaced whole."""
+"""The pointer to the accepted encoder: ``accepted.json``, replaced whole.
+
+It is read, changed and replaced under the dataset's lease: no move of it is lost.
+"""
 
 import dataclasses
 from typing import Any
 
 from pipelines.errors import ArtifactMismatch
-from pipelines.lake import manifest, store
+from pipelines.lake import lease, manifest, store
 from pipelines.lake.layout import Lake
 from pipelines.lake.run import Run
 
@@ -57,30 +60,32 @@ def accept(
     lake: Lake, space_id: str, run: Run, *, eval_error: float | None = None
 ) -> None:
     """Point to ``space_id``, which ``run`` trained; a second time changes nothing."""
-    value = _value(lake)
     move = {
         "space_id": space_id,
         "run_id": run.run_id,
         "night": run.night,
         "eval_error": eval_error,
     }
-    if not value["history"] or value["history"][-1] != move:
-        value["history"].append(move)
-        _write(lake, value)
+    with lease.hold(lake, run.run_id):
+        value = _value(lake)
+        if not value["history"] or value["history"][-1] != move:
+            value["history"].append(move)
+            _write(lake, value)
 
 
 def note_attempt(lake: Lake, run: Run, space_id: str, verdict: str) -> None:
     """Keep what the gate said of a candidate; a retry of the run replaces it."""
-    value = _value(lake)
     attempt = {
         "night": run.night,
         "run_id": run.run_id,
         "space_id": space_id,
         "verdict": verdict,
     }
-    others = [one for one in value["attempts"] if one["run_id"] != run.run_id]
-    if [*others, attempt] != value["attempts"]:
-        _write(lake, value | {"attempts": [*others, attempt]})
+    with lease.hold(lake, run.run_id):
+        value = _value(lake)
+        others = [one for one in value["attempts"] if one["run_id"] != run.run_id]
+        if [*others, attempt] != value["attempts"]:
+            _write(lake, value | {"attempts": [*others, attempt]})
 
 
 def step_back(lake: Lake, space_id: str) -> None:
@@ -89,13 +94,14 @@ def step_back(lake: Lake, space_id: str) -> None:
     Raises:
         ArtifactMismatch: It never was.
     """
-    value = _value(lake)
-    for move in reversed(value["history"]):
-        if move["space_id"] == space_id:
-            if move["space_id"] != value["history"][-1]["space_id"]:
-                value["history"].append(move | {"stepped_back": True})
-                _write(lake, value)
-            return
+    with lease.hold(lake, f"a step back to {space_id}"):
+        value = _value(lake)
+        for move in reversed(value["history"]):
+            if move["space_id"] == space_id:
+                if move["space_id"] != value["history"][-1]["space_id"]:
+                    value["history"].append(move | {"stepped_back": True})
+                    _write(lake, value)
+                return
     raise ArtifactMismatch(
         f"{lake.accepted}: the space {space_id} was never accepted, so the pointer "
         "cannot step back to it. Restore the file from a backup, or roll back to a "

@@ -5,9 +5,11 @@ from the image table, so a crash between them is made good by the next publish.
 """
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
+from pyiceberg.exceptions import CommitFailedException
 
 from pipelines.errors import ArtifactMismatch, GateRefused, LakeBusy
 from pipelines.lake import (
@@ -67,14 +69,16 @@ class Plans(NamedTuple):
 def run(run: Run, beam_flags: list[str]) -> StageResult:
     """Publish what ``run`` staged: both tables, checked, or none."""
     log.info("publish: %s of %s", run.run_id, run.lake.dataset)
-    with lease.hold(run.lake, run.run_id):
+    with lease.hold(run.lake, run.run_id) as held:
         tables.ensure(run.lake)
+        if not run.dry_run:
+            branches.sweep(run.lake, alone=held.exclusive)
         for _ in range(ATTEMPTS):
             branches.refuse_held(run.lake)
             plans = plan_both(run)
             if plans.empty or run.dry_run:
                 return _skipped(plans)
-            result = _publish(run, plans)
+            result = _publish(run, plans, held.confirm)
             if result is not None:
                 return result
             log.info("publish: main moved meanwhile; building anew on what it is now")
@@ -105,10 +109,11 @@ def plan_both(run: Run) -> Plans:
     return Plans(images_base, features_base, plan, rest, features, corpus, accepted)
 
 
-def _publish(run: Run, plans: Plans) -> StageResult | None:
+def _publish(run: Run, plans: Plans, confirm: Callable[[], None]) -> StageResult | None:
     """Return what was published, or ``None`` where ``main`` was no longer the base.
 
-    The branches of a draft that fails its checks are removed again.
+    The branches of a draft that fails its checks are removed again. Nothing moves
+    unless the lease is ``confirm``-ed: a lost one may be another's by now.
     """
     drafted: list[Draft] = []
     try:
@@ -119,7 +124,10 @@ def _publish(run: Run, plans: Plans) -> StageResult | None:
         draft, figures = _draft_features(run, plans, at)
         drafted.append(draft)
         checks.check_features(run.lake, draft, plans.corpus, _space(run, plans))
+        confirm()
         moved = all(branches.move(run.lake, one) for one in drafted)
+    except CommitFailedException:
+        moved = False  # without a lease: another changed a table while we drafted
     except BaseException:
         _drop(run, drafted)
         raise
@@ -131,7 +139,7 @@ def _publish(run: Run, plans: Plans) -> StageResult | None:
 
 def _draft_images(run: Run, plans: Plans) -> Draft:
     change = drafts.write_images(run, plans.images, plans.images_base)
-    branch = _branch(run)
+    branch = branches.audit_branch(run.run_id)
     return branches.build(run.lake, "images", branch, plans.images_base, change)
 
 
@@ -140,14 +148,31 @@ def _draft_features(
 ) -> tuple[Draft, dict[str, Any]]:
     """Return the drafted feature table, and the drift of tonight's images."""
     base, space_id = plans.features_base, plans.accepted.space_id
-    change = drafts.write_features(run, plans.features, plans.table, base, space_id)
+    try:
+        change = drafts.write_features(run, plans.features, plans.table, base, space_id)
+    except ArtifactMismatch as error:
+        _refuse_other_space(run, space_id, error)
+        raise
     change.properties[f"{PREFIX}images_snapshot"] = str(images_snapshot)
-    figures = {}
-    error = drafts.mean_error(change.add, plans.table, run)
-    if error is not None and plans.accepted.eval_error:
-        figures["drift"] = error / plans.accepted.eval_error
+    figures: dict[str, Any] = {}
+    mean = drafts.mean_error(change.add, plans.table, run)
+    if mean is not None and plans.accepted.eval_error:
+        figures["drift"] = mean / plans.accepted.eval_error
         change.properties[f"{PREFIX}drift"] = repr(figures["drift"])
-    return branches.build(run.lake, "features", _branch(run), base, change), figures
+    branch = branches.audit_branch(run.run_id)
+    return branches.build(run.lake, "features", branch, base, change), figures
+
+
+def _refuse_other_space(run: Run, space_id: str, error: ArtifactMismatch) -> None:
+    """Say what to do where the run encoded for a space that is no longer accepted."""
+    encoded = (run.manifest("encode") or {}).get("wrote", {}).get("space_id", space_id)
+    if encoded != space_id:
+        raise ArtifactMismatch(
+            f"{run.lake.dataset}: run {run.run_id} encoded for the space {encoded}, "
+            f"and meanwhile {space_id} was accepted. Nothing was published; what the "
+            "run decoded is kept. Start a new run, which begins with what stands now: "
+            f"latentlake night {run.lake.dataset} --lake {run.lake.root}"
+        ) from error
 
 
 def _space(run: Run, plans: Plans) -> Space:
@@ -187,13 +212,13 @@ def _images_of(features: "Table") -> int | None:
     return int(value) if value else None
 
 
-def _branch(run: Run) -> str:
-    return f"audit_{run.run_id}"
-
-
 def _drop(run: Run, drafted: list[Draft]) -> None:
+    """Remove the branches of ``drafted``; what cannot be now, the next publish does."""
     for draft in drafted:
-        branches.drop_branch(run.lake, draft.name, draft.branch)
+        try:
+            branches.drop_branch(run.lake, draft.name, draft.branch)
+        except Exception as error:
+            log.warning("publish: the branch %s stays for now: %s", draft.branch, error)
 
 
 def _skipped(plans: Plans) -> StageResult:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from pipelines.errors import ArtifactMismatch, BadNight, GateRefused, PublishHeld
-from pipelines.lake import branches, pointer, tables
+from pipelines.lake import branches, lease, manifest, pointer, tables
 from pipelines.stages import publish
 
 FIRST = {"/src/a": "cat", "/src/b": "cat", "/src/c": "dog", "/src/d": ""}
@@ -25,7 +25,7 @@ def by_uri(nights, *columns):
 
 
 def no_lease(lake, holder):
-    return contextlib.nullcontext()
+    return contextlib.nullcontext(lease.Lease(False, lambda: None))
 
 
 def snapshots(nights):
@@ -265,6 +265,46 @@ def test_a_night_of_a_new_space_with_a_latent_missing_is_refused(nights):
         publish.run(nights.begin("2026-01-02"), [])
 
     assert snapshots(nights) == before
+
+
+def test_a_run_whose_space_is_no_longer_accepted_is_told_to_begin_anew(nights):
+    run = nights.night("2026-01-01", FIRST)
+    wrote = {"wrote": {"space_id": "space-one"}}
+    manifest.write(nights.lake, run.run_id, "encode", wrote)
+    nights.accept("space-two")
+    before = snapshots(nights)
+
+    with pytest.raises(ArtifactMismatch, match="Start a new run") as refused:
+        publish.run(run, [])
+
+    assert "space-two was accepted" in str(refused.value)
+    assert "--again" not in str(refused.value)
+    assert snapshots(nights) == before
+
+
+def test_what_a_killed_publish_left_is_swept_away_by_another_run(nights):
+    killed = nights.night("2026-01-01", FIRST)
+    assert start(killed, killed_at="images").wait() == -signal.SIGKILL
+    assert len(tables.load(nights.lake, "images").metadata.refs) == 2
+
+    publish.run(nights.night("2026-01-02", {"/src/e": "emu"}), [])
+
+    for name in tables.NAMES:
+        assert set(tables.load(nights.lake, name).metadata.refs) == {"main"}
+
+
+def test_where_two_may_publish_at_once_a_young_branch_is_left_alone(nights):
+    run = nights.night("2026-01-01", FIRST)
+    base = snapshots(nights).images
+    table = tables.load(nights.lake, "images")
+    branch = branches.audit_branch(run.run_id)
+    table.manage_snapshots().create_branch(base, branch).commit()
+
+    branches.sweep(nights.lake, alone=False)
+    assert branch in tables.load(nights.lake, "images").metadata.refs
+
+    branches.sweep(nights.lake, alone=True)
+    assert branch not in tables.load(nights.lake, "images").metadata.refs
 
 
 @pytest.mark.parametrize(
