@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 
@@ -98,7 +99,7 @@ class Server:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for us: we stop it
-            preexec_fn=_end_with_parent,
+            preexec_fn=_end_with_parent if _in_main_thread() else None,
         )
         deadline = time.monotonic() + START_PATIENCE_S
         while not self._answers():
@@ -226,8 +227,15 @@ def _keeps_attributes(folder: pathlib.Path) -> bool:
     return True
 
 
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
 def _end_with_parent() -> None:
-    """Have Linux end the server when this program is killed."""
+    """Have Linux end the server when this program is killed.
+
+    What is watched is the thread that started it, so that must be the main one.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 

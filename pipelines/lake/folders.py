@@ -8,9 +8,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 
-import fsspec
-
-from pipelines.lake import store
+from pipelines.lake import bucket, store
 
 
 def fetch(folder: str, local: str) -> None:
@@ -18,9 +16,7 @@ def fetch(folder: str, local: str) -> None:
     if store.is_local(folder):
         shutil.copytree(folder, local)
         return
-    fs, inner = fsspec.core.url_to_fs(folder)
-    os.makedirs(local)
-    fs.get(inner.rstrip("/") + "/", local, recursive=True)
+    bucket.fetch_folder(folder, local)
 
 
 @contextlib.contextmanager
@@ -51,8 +47,7 @@ def place(local: str, folder: str, last: str) -> None:
         _place_on_disk(local, folder, last)
         return
     for name in sorted(files(local), key=lambda name: (name == last, name)):
-        data = pathlib.Path(local, name).read_bytes()
-        store.write_bytes(f"{folder}/{name}", data)
+        bucket.put(os.path.join(local, name), f"{folder}/{name}")
 
 
 def _place_on_disk(local: str, folder: str, last: str) -> None:

@@ -9,10 +9,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 
-from pipelines.lake import store
+from pipelines.lake import bucket, store
 
 BATCH_ROWS = 4096
 """Rows of each record batch but the last, so that a range names its batches."""
@@ -44,5 +43,5 @@ def _opened(path: str) -> Iterator[Any]:
     if store.is_local(path):
         yield pa.memory_map(path)
         return
-    with fsspec.open(path, "rb") as file:
+    with bucket.opened(path) as file:
         yield pa.PythonFile(file, "r")

@@ -1,4 +1,8 @@
-"""Files of the lake, local or in a bucket: read whole, written aside, put in place."""
+"""Files of the lake, local or in a bucket: read whole, written aside, put in place.
+
+What a bucket refuses is raised as an error of ours, here: as such it survives the way
+out of a Beam worker.
+"""
 
 import contextlib
 import errno
@@ -10,9 +14,8 @@ import uuid
 from collections.abc import Iterator
 from typing import IO, Any
 
-import fsspec
-
 from pipelines.errors import ArtifactMismatch, OutOfSpace
+from pipelines.lake import bucket
 
 BUFFER_BYTES = 2**20
 """What a file gathers before it is written: records come in kilobytes."""
@@ -26,17 +29,21 @@ def is_local(path: str) -> bool:
 
 
 def exists(path: str) -> bool:
-    """Return whether there is a file or folder at ``path``."""
+    """Return whether there is a file at ``path``; on a disk, or a folder.
+
+    A bucket knows no folders: one stands where the file does that is written last.
+    """
     if is_local(path):
         return os.path.exists(path)
-    fs, inner = fsspec.core.url_to_fs(path)
-    return bool(fs.exists(inner))
+    return bucket.size(path) is not None
 
 
 def read_bytes(path: str) -> bytes:
     """Return the whole content of the file at ``path``."""
-    with fsspec.open(path, "rb") as file:
-        return bytes(file.read())
+    if not is_local(path):
+        return bucket.read(path)
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def read_json(path: str) -> Any:
@@ -58,17 +65,28 @@ def size(path: str) -> int:
     """Return the size of the file at ``path``, in bytes."""
     if is_local(path):
         return os.path.getsize(path)
-    fs, inner = fsspec.core.url_to_fs(path)
-    return int(fs.size(inner))
+    found = bucket.size(path)
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    return found
 
 
 def names(folder: str) -> list[str]:
     """Return the names of what lies in ``folder``, sorted; none where it is missing."""
-    fs, inner = fsspec.core.url_to_fs(folder)
-    if not fs.isdir(inner):
-        return []
-    found = (path.rstrip("/").rsplit("/", 1)[-1] for path in fs.ls(inner, detail=False))
-    return sorted(name for name in found if not name.startswith("."))
+    if not is_local(folder):
+        found = bucket.names(folder)
+    else:
+        found = os.listdir(folder) if os.path.isdir(folder) else []
+    return sorted(name for name in found if name and not name.startswith("."))
+
+
+def fetch_file(path: str, local: str) -> None:
+    """Copy the file at ``path`` of the lake to ``local`` on this disk."""
+    if is_local(path):
+        shutil.copyfile(path, local)
+        return
+    with _room_for_copies():
+        bucket.fetch(path, local)
 
 
 @contextlib.contextmanager
@@ -76,18 +94,18 @@ def aside(path: str) -> Iterator[IO[bytes]]:
     """Yield a file to write; it stands at ``path`` whole, or not at all.
 
     On a disk: a hidden neighbour, flushed to the disk and renamed. In a bucket: one
-    upload of the finished file (one that is written there is completed by its closing,
-    even where an error closes it).
+    upload of the finished file, which lies in the folder of temporary files until then
+    (one that is written there is completed by its closing, even where an error closes
+    it).
 
     Raises:
         OutOfSpace: The disk is full.
     """
     if not is_local(path):
-        fs, inner = fsspec.core.url_to_fs(path)
-        with tempfile.NamedTemporaryFile(prefix="latentlake-") as whole:
+        with _room_for_copies(), _temporary() as whole:
             yield whole.file
             whole.flush()
-            fs.put_file(whole.name, inner)
+            bucket.put(whole.name, path)
         return
     folder, name = os.path.split(path)
     os.makedirs(folder, exist_ok=True)
@@ -109,8 +127,30 @@ def aside(path: str) -> Iterator[IO[bytes]]:
         raise
 
 
+def _temporary() -> Any:
+    return tempfile.NamedTemporaryFile(prefix="latentlake-", buffering=BUFFER_BYTES)
+
+
+@contextlib.contextmanager
+def _room_for_copies() -> Iterator[None]:
+    """Name the folder of temporary files where that is what is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise OutOfSpace(
+            f"{tempfile.gettempdir()}: the disk is full ({error.strerror}); files of a "
+            "bucket pass through it. Free some space, or set TMPDIR to a folder of "
+            "another disk, and run the same command again."
+        ) from error
+
+
 def write_bytes(path: str, data: bytes) -> None:
     """Put ``data`` at ``path``, whole or not at all."""
+    if not is_local(path):
+        bucket.write(path, data)
+        return
     with aside(path) as file:
         file.write(data)
 
@@ -122,9 +162,13 @@ def write_json(path: str, value: Any) -> None:
 
 def delete(path: str) -> None:
     """Delete the file or folder at ``path``; one that is missing is no error."""
-    fs, inner = fsspec.core.url_to_fs(path)
-    with contextlib.suppress(FileNotFoundError):
-        fs.rm(inner, recursive=True)
+    if not is_local(path):
+        bucket.delete(path)
+    elif os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def require_free(path: str, needed: int, purpose: str) -> None:
