@@ -1,20 +1,28 @@
+import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
+import fsspec
 import numpy as np
 import pytest
 
 from models import artifact, tfrecord
 from models.transform import sha256_of
 from pipelines.config import Settings
-from pipelines.errors import BadNight, ConfigError, LatentlakeError
-from pipelines.lake import manifest
+from pipelines.errors import (
+    ArtifactMismatch,
+    BadNight,
+    ConfigError,
+    LatentlakeError,
+)
+from pipelines.lake import manifest, store
 from pipelines.lake.layout import Lake
 from pipelines.lake.run import Run
-from pipelines.stages import train
+from pipelines.stages import train, training_progress
 
 TRANSFORM = "t" * 16
 
@@ -166,3 +174,132 @@ def test_a_loss_that_is_not_finite_says_what_to_lower(ready):
 
     with pytest.raises(ConfigError, match=r"epoch 1 at step 1.*train\.learning_rate"):
         train.run(ready, [])
+
+
+def listed(run):
+    """Leave the list of examples that transform leaves; return the run."""
+    root = pathlib.Path(run.lake.examples(TRANSFORM, "train")).parent
+    files = [
+        {
+            "path": path.relative_to(root).as_posix(),
+            "bytes": path.stat().st_size,
+            "sha256": sha256_of(str(path)),
+        }
+        for path in sorted(root.rglob("*.tfrecord"))
+    ]
+    store.write_json(run.path("examples.json"), {"format_version": 1, "files": files})
+    return run
+
+
+@pytest.fixture
+def in_bucket(tmp_path, monkeypatch):
+    """Return a function that moves a run's lake to a bucket."""
+    monkeypatch.setenv("LATENTLAKE_CACHE", str(tmp_path / "cache"))
+    memory = fsspec.filesystem("memory")
+    root = f"/{tmp_path.name}"
+
+    def move(run):
+        memory.put(f"{run.lake.root}/", f"{root}/", recursive=True)
+        shutil.rmtree(run.lake.root)
+        return dataclasses.replace(run, lake=Lake(f"memory:/{root}", "tiny"))
+
+    yield move
+    memory.rm(root, recursive=True)
+
+
+def test_only_examples_that_transform_lists_are_read(ready):
+    listed(ready)
+    folder = pathlib.Path(ready.lake.examples(TRANSFORM, "train"))
+    (folder / "2026-01-01-old.tfrecord").write_bytes(b"of an earlier fit")
+
+    found = train.run(ready, [])
+
+    assert found.counts["train"] == 40
+
+
+@pytest.mark.parametrize("with_list", [True, False])
+def test_a_lake_in_a_bucket_trains_the_same(ready, in_bucket, tmp_path, with_list):
+    here = train.run(listed(ready) if with_list else ready, []).wrote
+    shutil.rmtree(ready.path("train"))
+    shutil.rmtree(ready.lake.own("encoders"))
+
+    there = train.run(in_bucket(ready), []).wrote
+
+    assert there == here
+    kept = (tmp_path / "cache").rglob("*.tfrecord")
+    assert len(list(kept)) == (2 if with_list else 0)
+
+
+def test_examples_that_are_not_as_listed_are_named(ready, in_bucket):
+    run = in_bucket(listed(ready))
+    path = f"{run.lake.examples(TRANSFORM, 'train')}/2026-01-01-abc.tfrecord"
+    store.write_bytes(path, b"?")
+
+    with pytest.raises(ArtifactMismatch, match=f"{path}: is damaged"):
+        train.run(run, [])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"path": "train/../../../other.tfrecord"},
+        {"path": "elsewhere/a.tfrecord"},
+        {"sha256": "../../cache"},
+        {"bytes": None},
+    ],
+)
+def test_a_list_that_leads_elsewhere_is_refused(ready, wrong):
+    sound = {"path": "train/a.tfrecord", "bytes": 1, "sha256": "0" * 64}
+    value = {"format_version": 1, "files": [sound | wrong]}
+    store.write_json(ready.path("examples.json"), value)
+
+    with pytest.raises(ArtifactMismatch, match="names no file of examples"):
+        train.run(ready, [])
+
+
+def test_a_training_that_was_cut_off_is_taken_up_from_the_bucket(
+    tmp_path, in_bucket, monkeypatch
+):
+    run = make_run(tmp_path / "lake", epochs=4)
+    write_transform(run)
+    write_examples(run, "train", 40)
+    write_examples(run, "eval", 8)
+    transform_was(run, "done")
+    straight = train.run(listed(run), [])
+    shutil.rmtree(run.path("train"))
+    shutil.rmtree(run.lake.own("encoders"))
+    run = in_bucket(run)
+
+    def cut(lines, epoch, steps):
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training_progress._Lines, "epoch_begins", cut)
+        with pytest.raises(KeyboardInterrupt):
+            train.run(run, [])
+    standing = store.names(run.path("train"))
+    again = train.run(run, [])
+
+    card = store.read_json(run.lake.encoder(again.wrote["space_id"], "card.json"))
+    assert standing == ["checkpoint.npz", "history.json"]
+    assert card["resumed_at"] >= 1
+    assert again.wrote == straight.wrote
+    assert store.names(run.path("train")) == ["candidate.json", "history.json"]
+    assert len(store.read_json(run.path("train", "history.json"))) == 4
+
+
+def test_a_checkpoint_that_is_damaged_is_left_for_a_new_beginning(ready, in_bucket):
+    straight = train.run(listed(ready), [])
+    shutil.rmtree(ready.path("train"))
+    run = in_bucket(ready)
+    store.delete(run.lake.own("encoders"))
+    store.write_bytes(run.path("train", "checkpoint.npz"), b"PK\x03\x04?")
+
+    assert train.run(run, []).wrote == straight.wrote
+
+
+def test_the_candidate_says_what_it_was_trained_on(ready):
+    found = train.run(ready, [])
+
+    assert found.note.endswith("epochs, tensorflow on the CPU")
