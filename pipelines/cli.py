@@ -17,6 +17,7 @@ from pipelines.errors import (
     LatentlakeError,
     explain_system,
 )
+from pipelines.lake import afar
 
 STAGES = {
     "ingest": "screen what is new in the source into shards and an inventory",
@@ -62,6 +63,10 @@ def main() -> NoReturn:
 
 def accident(error: Exception) -> int:
     """Say what nobody expected, with a traceback where words alone cannot help."""
+    meant = afar.meaning(error, "the lake")
+    if meant is not None:
+        print(f"latentlake: {meant}", file=sys.stderr)
+        return meant.exit_code
     words = explain_system(error) if isinstance(error, OSError) else None
     if words is None and isinstance(error, ImportError):
         words = f"a library is missing: {error}."

@@ -1,4 +1,4 @@
-"""What the far side meant: errors of object stores and catalogs in words of ours.
+"""What the far side meant: errors of object stores in words of ours.
 
 Clients of S3 raise what they like: s3fs raises Python's own errors, botocore and
 aiohttp their own, PyArrow (which reads tables for PyIceberg) an OSError with a text.
@@ -51,10 +51,6 @@ NO_ANSWER = {
 _PYARROW = re.compile(r"AWS Error (\w+)")
 _UNPARSED = re.compile(r"ExceptionName: (\w+)")
 _MISTYPED = re.compile(r"Invalid (endpoint|bucket name)|Parameter validation failed")
-_REFUSED_LOGIN = re.compile(
-    r"authentication failed|no password supplied|role \".*\" does not exist"
-    r"|database \".*\" does not exist|permission denied|no pg_hba.conf entry"
-)
 
 
 @contextlib.contextmanager
@@ -81,14 +77,14 @@ def explained(path: str) -> Iterator[None]:
 
 
 def meaning(error: BaseException, where: str) -> LatentlakeError | None:
-    """Return what ``error`` means, where it is of a bucket or a database, or ``None``.
+    """Return what ``error`` means, where it is of a bucket, or ``None``.
 
     Args:
         error: What a library raised.
         where: The path or lake that it is about.
     """
     for one in _chain(error):
-        found = _of_database(one) or _of_bucket(one, where)
+        found = _of_bucket(one, where)
         if found is not None:
             return found
     return None
@@ -158,8 +154,9 @@ def _by_code(code: str, error: BaseException, where: str) -> LatentlakeError | N
 def no_bucket(where: str) -> ConfigError:
     """Return the error of a bucket that does not exist."""
     name = where.partition("://")[2].partition("/")[0]
+    bucket = f"bucket {name!r}" if name else "such bucket"
     return ConfigError(
-        f"{where}: there is no bucket {name!r} at {endpoint()}. Make it, or look at "
+        f"{where}: there is no {bucket} at {endpoint()}. Make it, or look at "
         "the path (--lake, source.path) and at AWS_ENDPOINT_URL."
     )
 
@@ -187,26 +184,6 @@ def _code(error: BaseException) -> str | None:
 
 def _plain(code: str) -> str:
     return code.replace("_", "").lower()
-
-
-def _of_database(error: BaseException) -> LatentlakeError | None:
-    """Return what a SQL catalog's database meant: refused, or not reached."""
-    names = {kind.__name__ for kind in type(error).__mro__}
-    if not type(error).__module__.startswith("sqlalchemy") or not names & {
-        "OperationalError",
-        "InterfaceError",
-    }:
-        return None
-    said = _first_line(error)
-    if _REFUSED_LOGIN.search(str(error)):
-        return ConfigError(
-            f"the catalog refuses us: {said}. Look at user, password and database in "
-            "LATENTLAKE_CATALOG."
-        )
-    return Unreachable(
-        f"the catalog's database was lost, or is not reached: {said}. Look whether it "
-        "is up and LATENTLAKE_CATALOG right, then run the same command again."
-    )
 
 
 def endpoint() -> str:

@@ -29,6 +29,8 @@ TRIES = 4
 """Of botocore for one request: refused, throttled, broken off."""
 PART_BYTES = 16 * 2**20
 """A file twice as large goes in parts of this size, a few at once."""
+ANY_REGION = "us-east-1"
+"""What a server that knows no regions is told."""
 PARTS_AT_ONCE = 4
 BLOCK_BYTES = 4 * 2**20
 """What a file that is open for reading fetches at once, and ahead."""
@@ -123,7 +125,7 @@ def call(path: str, do: Callable[[Any, str], T]) -> T:
             with afar.explained(path):
                 return do(fs, inner)
         except FileNotFoundError:
-            _require_bucket(path)
+            require(path)
             raise
 
     again = tenacity.Retrying(
@@ -136,8 +138,13 @@ def call(path: str, do: Callable[[Any, str], T]) -> T:
     return again(attempt)
 
 
-def _require_bucket(path: str) -> None:
-    """Raise where what is missing is not an object but the whole bucket."""
+def require(path: str) -> None:
+    """Make sure, once in each process, that the bucket of ``path`` is there for us.
+
+    Raises:
+        ConfigError: It does not exist, or the keys are wrong.
+        Unreachable: The server does not answer.
+    """
     fs, inner = filesystem(path)
     if _is_s3(fs):
         _require_known(path.partition("://")[0], fs.split_path(inner)[0], os.getpid())

@@ -5,9 +5,10 @@ import os
 from typing import TYPE_CHECKING
 
 from pyiceberg.catalog import load_catalog
+from pyiceberg.utils.config import Config
 
 from pipelines.errors import ConfigError
-from pipelines.lake import database, store
+from pipelines.lake import bucket, database, store
 from pipelines.lake.layout import Lake
 
 if TYPE_CHECKING:
@@ -25,10 +26,15 @@ def open_catalog(lake: Lake) -> "Catalog":
     ``https://…`` for REST) or the name of one that ``.pyiceberg.yaml`` describes.
 
     Raises:
-        ConfigError: The catalog does not open, or a bucket lake has none.
+        ConfigError: The catalog or the bucket does not open, or there is no catalog
+            for a lake in a bucket.
+        Unreachable: A server does not answer.
     """
     given = os.environ.get(VARIABLE, "")
     name, properties = _named(given) if given else _own(lake)
+    if not store.is_local(lake.root):
+        bucket.require(lake.root)  # PyArrow would take wrong keys for a missing file
+        properties = _of_server(name) | properties
     try:
         return _open(
             name,
@@ -71,10 +77,27 @@ def _own(lake: Lake) -> tuple[str, dict[str, str]]:
     if not store.is_local(lake.root):
         raise ConfigError(
             f"lake {lake.root}: a bucket holds no SQLite catalog. Set {VARIABLE} to "
-            "the URI of a Postgres or REST catalog that every host reaches."
+            "the URI of a Postgres or REST catalog that every host reaches, or, for "
+            "one machine only, to a file of it: sqlite:////var/lib/nights.db"
         )
     os.makedirs(lake.root, exist_ok=True)
     return NAME, {"type": "sql", "uri": f"sqlite:///{lake.catalog_file}"}
+
+
+def _of_server(name: str) -> dict[str, str]:
+    """Return what PyIceberg is told of the S3 server: all but the keys.
+
+    PyArrow finds these as we do, in the environment and the AWS files; the address and
+    the region of a profile it does not look for. ``.pyiceberg.yaml`` wins.
+    """
+    known = Config().get_catalog_config(name) or {}
+    found = {
+        "s3.endpoint": bucket.endpoint(),
+        "s3.region": bucket.region() or (bucket.endpoint() and bucket.ANY_REGION),
+        "s3.connect-timeout": str(bucket.CONNECT_S),
+        "s3.request-timeout": str(bucket.READ_S),
+    }
+    return {key: value for key, value in found.items() if value and key not in known}
 
 
 def _named(given: str) -> tuple[str, dict[str, str]]:

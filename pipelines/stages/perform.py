@@ -23,9 +23,10 @@ from pipelines.errors import (
     DONE,
     NOTHING_TO_DO,
     LatentlakeError,
+    Unreachable,
     explain_system,
 )
-from pipelines.lake import manifest
+from pipelines.lake import afar, manifest
 from pipelines.lake import run as runs
 from pipelines.lake.run import Run
 from pipelines.records import StageResult
@@ -85,9 +86,19 @@ def perform(stage: str, run: Run, beam_flags: list[str], *, again: bool = False)
     value = _attempt(stage, run, beam_flags) | {"inputs": inputs}
     if value.pop("transient", False):
         return int(value["exit_code"])
-    manifest.write(run.lake, run.run_id, stage, value)
+    _leave(stage, run, value)
     _say_metrics(value)
     return int(value["exit_code"])
+
+
+def _leave(stage: str, run: Run, value: dict[str, Any]) -> None:
+    """Write the manifest; where the lake is lost, what came before counts."""
+    try:
+        manifest.write(run.lake, run.run_id, stage, value)
+    except Unreachable:
+        if value["status"] != manifest.FAILED:
+            raise
+        log.warning("%s: nor can this be noted in the lake", stage)
 
 
 def _stands(earlier: dict[str, Any], inputs: str, stage: str) -> bool:
@@ -125,7 +136,11 @@ def _attempt(stage: str, run: Run, beam_flags: list[str]) -> dict[str, Any]:
 
 
 def _of_accident(stage: str, run: Run, error: Exception) -> dict[str, Any]:
-    """Say what happened: in words where the system refused, else by a traceback."""
+    """Say what happened: in words where these are known, else by a traceback."""
+    meant = afar.meaning(error, run.lake.root)
+    if meant is not None:
+        log.error("%s: %s", stage, meant)
+        return _of_error(meant, meant.exit_code)
     words = explain_system(error) if isinstance(error, OSError) else None
     if words:
         log.error("%s: %s", stage, words)
