@@ -1,11 +1,8 @@
 """A PostgreSQL of one's own: ``python deploy/servers/postgres_server.py``.
 
 Serves until Ctrl-C, with two databases: one for the lake's catalog, one for Airflow.
-Tests and benches use ``with serving() as pg``. The programs are Debian's
-(``apt-get install postgresql``); the service that the package starts is left alone.
-
-PostgreSQL refuses to run as root: then the account ``postgres`` runs it (``nobody``
-where there is none), and owns the folder.
+The programs are Debian's; the service that the package starts is left alone. As
+PostgreSQL refuses to be root, the account ``postgres`` (or ``nobody``) then runs it.
 """
 
 import argparse
@@ -23,6 +20,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -93,9 +91,8 @@ class Postgres:
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
         with (self.folder / "postgres.log").open("ab") as log:
-            # The server ends with us, however we end.
             self._process = subprocess.Popen(
-                ["setpriv", *_account_flags(), "--pdeathsig=INT", *command],
+                ["setpriv", *_account_flags(), *_ends_with_us(), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -178,10 +175,7 @@ def serving(
 
 
 def programs() -> pathlib.Path:
-    """Return the folder of PostgreSQL's programs, of the newest version.
-
-    :class:`PostgresMissing` is raised where there is none.
-    """
+    """Return the folder of PostgreSQL's programs, or raise PostgresMissing."""
     found = DEBIAN.glob("*/bin/initdb")
     debian = sorted(
         found, key=lambda one: [int(n) for n in re.findall(r"\d+", str(one))]
@@ -246,6 +240,12 @@ def _account_flags() -> list[str]:
         return []
     one = _account()
     return [f"--reuid={one.pw_uid}", f"--regid={one.pw_gid}", "--clear-groups"]
+
+
+def _ends_with_us() -> list[str]:
+    """Have the server end when we are killed; what Linux watches is our thread."""
+    watched = threading.current_thread() is threading.main_thread()
+    return ["--pdeathsig=INT"] if watched else []
 
 
 def _give(*paths: pathlib.Path) -> None:

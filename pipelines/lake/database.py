@@ -45,12 +45,11 @@ LOOK_S = 0.2
 
 def patient(uri: str) -> str:
     """Return ``uri`` so that a dead server is noticed, where it is a Postgres's."""
-    url = make_url(uri.replace("postgres://", "postgresql://", 1))
-    if url.drivername not in (
-        "postgresql",
-        "postgresql+psycopg2",
-        "postgresql+psycopg",
-    ):
+    scheme, mark, rest = uri.partition("://")
+    if scheme in ("postgres", "postgresql"):
+        scheme = "postgresql+psycopg2"
+    url = make_url(f"{scheme}{mark}{rest}")
+    if url.drivername not in ("postgresql+psycopg2", "postgresql+psycopg"):
         return uri
     missing = {name: value for name, value in PATIENT.items() if name not in url.query}
     return url.update_query_dict(missing).render_as_string(hide_password=False)
