@@ -81,7 +81,7 @@ def sentence() -> str:
     if has_gpu() and not places:
         said += (
             ", though this host has an NVIDIA GPU: this environment lacks what uses "
-            "it. Install jax[cuda13], as deploy/docker/trainer.txt does"
+            "it. Install jax[cuda12], as deploy/docker/trainer-cuda.txt does"
         )
     return said
 

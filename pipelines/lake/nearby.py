@@ -9,9 +9,8 @@ from collections.abc import Iterator, Sequence
 from concurrent import futures
 from typing import NamedTuple
 
-import fsspec
-
 from pipelines.errors import ArtifactMismatch
+from pipelines.lake import store
 from pipelines.lake.nearby_cache import Cache, sha256_of
 
 THREADS = 8
@@ -92,8 +91,7 @@ def _bring(cache: Cache, one: Remote, aside: pathlib.Path) -> bool:
 
 def _fetch(one: Remote, local: pathlib.Path) -> None:
     try:
-        fs, inner = fsspec.core.url_to_fs(one.path)
-        fs.get_file(inner, str(local))
+        store.fetch_file(one.path, str(local))
     except FileNotFoundError as error:
         raise ArtifactMismatch(
             f"{one.path}: is missing, though examples.json lists it. "

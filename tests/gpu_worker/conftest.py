@@ -1,8 +1,10 @@
 """An Airflow of the test's own, whose train task goes to the queue ``gpu``."""
 
 import dataclasses
+import os
 import pathlib
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -131,3 +133,22 @@ def write_digits(digits: Any, folder: pathlib.Path) -> None:
             path = folder / str(labels[place]) / f"{place}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(digits.encoded(images[place], "PNG"))
+
+
+@pytest.fixture
+def small_night(tmp_path: pathlib.Path) -> tuple[pathlib.Path, str]:
+    """Return a lake and its run, ready to be trained on."""
+    import digits
+
+    write_digits(digits, tmp_path / "images")
+    settings = DATASET.format(source=tmp_path / "images").replace("= 10", "= 3")
+    (tmp_path / "tiny.toml").write_text(settings)
+    lake, run_id = tmp_path / "lake", "2026-01-01-1"
+    for stage in ("ingest", "transform"):
+        words = [stage, "tiny", "--lake", str(lake), "--run-id", run_id]
+        subprocess.run(
+            [sys.executable, "-m", "pipelines", *words],
+            env=os.environ | {"LATENTLAKE_DATASETS": str(tmp_path)},
+            check=True,
+        )
+    return lake, run_id

@@ -1,0 +1,133 @@
+"""What the images are made of: their versions, and a train stage that needs no more."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+DOCKER = ROOT / "deploy" / "docker"
+UV = pathlib.Path(sys.executable).with_name("uv")
+PIN = re.compile(r"^([a-z0-9._-]+)==([^\s;\\]+)(?: ; (.*?))?(?: \\)?$", re.MULTILINE)
+
+
+def pins(path):
+    """Return every version that a file of requirements allows, by name."""
+    found = {}
+    for name, version, _ in PIN.findall(path.read_text()):
+        found.setdefault(name, set()).add(version)
+    return found
+
+
+@pytest.mark.parametrize("name", ["trainer", "trainer-cuda", "airflow"])
+def test_an_image_has_the_versions_of_the_lock(name):
+    lock, image = pins(ROOT / "requirements.lock"), pins(DOCKER / f"{name}.txt")
+
+    assert image
+    assert [one for one in image if one in lock and not image[one] <= lock[one]] == []
+    only_here = [one for one in image if one not in lock]
+    assert [one for one in only_here if not one.startswith(("nvidia-", "jax-"))] == []
+
+
+def test_the_trainer_needs_no_tensorflow_beam_or_airflow():
+    heavy = re.compile(r"tensorflow|apache-|pyarrow|pyiceberg|duckdb|opencv")
+
+    assert [one for one in pins(DOCKER / "trainer-cuda.txt") if heavy.match(one)] == []
+
+
+@pytest.mark.parametrize("file", sorted(DOCKER.glob("*.Dockerfile")), ids=str)
+def test_what_an_image_copies_is_in_the_checkout(file):
+    copied = [
+        word
+        for line in file.read_text().splitlines()
+        if line.startswith("COPY ") and "--from" not in line
+        for word in line.split()[1:-1]
+    ]
+
+    assert copied
+    assert [word for word in copied if not (ROOT / word).exists()] == []
+
+
+@pytest.mark.slow
+def test_the_versions_of_the_images_can_still_be_had(tmp_path):
+    for file in DOCKER.glob("*.txt"):
+        shutil.copy(file, tmp_path)
+
+    subprocess.run(
+        [DOCKER / "lock.sh", tmp_path], env=os.environ | {"UV": str(UV)}, check=True
+    )
+
+    for file in DOCKER.glob("*.txt"):
+        assert (tmp_path / file.name).read_text() == file.read_text()
+
+
+def python312():
+    """Return a Python of the image's version, or this one where there is none."""
+    places = [*pathlib.Path.home().glob(".pyenv/versions/3.12*/bin/python3.12")]
+    for place in filter(None, (shutil.which("python3.12"), *places)):
+        if not subprocess.run([place, "-c", ""], capture_output=True).returncode:
+            return str(place), DOCKER / "trainer.txt"
+    return sys.executable, DOCKER / "trainer.in"
+
+
+@pytest.fixture
+def trainer(tmp_path):
+    """Return the command of an environment that has what the trainer's image has."""
+    source, venv = tmp_path / "source", tmp_path / "venv"
+    for name in ("pipelines", "models"):
+        shutil.copytree(ROOT / name, source / name)
+    for name in ("setup.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, source)
+    python, requirements = python312()
+    for words in (
+        ["venv", "--python", python, venv],
+        ["pip", "install", "-r", requirements, "-c", ROOT / "requirements.lock"],
+        ["pip", "install", "--no-deps", source],
+    ):
+        env = os.environ | {"VIRTUAL_ENV": str(venv)}
+        subprocess.run([UV, *words, "--quiet"], env=env, check=True)
+    return venv / "bin" / "latentlake"
+
+
+def without_seconds(path):
+    records = json.loads(path.read_text())
+    return [{k: v for k, v in one.items() if k != "seconds"} for one in records]
+
+
+@pytest.mark.slow
+def test_the_trainers_environment_trains_what_the_whole_one_prepared(
+    tmp_path, trainer, small_night, wait
+):
+    lake, run_id = small_night
+    copy = tmp_path / "copy"
+    shutil.copytree(lake, copy)
+
+    def train(root):
+        words = [trainer, "train", "tiny", "--lake", root, "--run-id", run_id]
+        return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+
+    straight = train(copy)
+    _, said = straight.communicate(timeout=600)
+    cut = train(lake)
+    history = lake / "tiny" / "runs" / run_id / "train" / "history.json"
+    wait(lambda: cut.poll() is not None or history.exists(), "an epoch")
+    cut.kill()
+    cut.communicate()
+    again = train(lake)
+    _, said_again = again.communicate(timeout=600)
+
+    assert (straight.returncode, again.returncode) == (0, 0), said + said_again
+    assert "with jax on the CPU (TensorFlow is not installed)" in said
+    assert "Training is taken up after epoch" in said_again
+    other = copy / history.relative_to(lake)
+    assert without_seconds(history) == without_seconds(other)
+    words = ["evaluate", "tiny", "--lake", str(lake), "--run-id", run_id]
+    judged = subprocess.run([sys.executable, "-m", "pipelines", *words], check=False)
+    assert judged.returncode in (0, 3)  # it was judged, however well it did
+    manifest = json.loads((history.parents[1] / "evaluate.json").read_text())
+    assert manifest["figures"]["candidate"]["psnr"] > 0
