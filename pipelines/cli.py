@@ -37,7 +37,10 @@ COMMANDS = {
     "rollback": "move the tables back, and hold them there",
     "release": "let nights publish again after a rollback",
 }
-NOISY = ("pyiceberg", "apache_beam", "absl", "tensorflow", "h5py", "matplotlib")
+NOISY = (
+    *("pyiceberg", "apache_beam", "absl", "tensorflow", "h5py", "matplotlib"),
+    *("botocore", "aiobotocore", "s3fs", "fsspec"),
+)
 """Libraries whose warnings alone are told."""
 
 

@@ -23,6 +23,10 @@ class ConfigError(LatentlakeError):
     exit_code = 2
 
 
+class AccessRefused(ConfigError):
+    """The keys may not do what was asked of a bucket: it may be one object of many."""
+
+
 class GateRefused(LatentlakeError):
     """No encoder may be used; nothing was published."""
 

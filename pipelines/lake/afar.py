@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from pipelines.errors import ConfigError, LatentlakeError, Unreachable
+from pipelines.errors import AccessRefused, ConfigError, LatentlakeError, Unreachable
 
 WRONG_KEYS = {
     "invalidaccesskeyid", "signaturedoesnotmatch", "xadminusernotfound", "expiredtoken",
@@ -90,11 +90,6 @@ def meaning(error: BaseException, where: str) -> LatentlakeError | None:
     return None
 
 
-def permission(error: BaseException) -> bool:
-    """Return whether ``error`` refuses one object only, as a file's owner may."""
-    return any(_code(one) in REFUSED for one in _chain(error))
-
-
 def _chain(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
     following: BaseException | None = error
@@ -132,7 +127,7 @@ def _by_code(code: str, error: BaseException, where: str) -> LatentlakeError | N
             "they are of this server and still valid."
         )
     if code in REFUSED:
-        return ConfigError(
+        return AccessRefused(
             f"{where}: {endpoint()} refuses this to the keys that were found ({said}). "
             "They are wrong, or lack a right: s3:ListBucket on the bucket, and on its "
             "objects s3:GetObject, s3:PutObject, s3:DeleteObject and "

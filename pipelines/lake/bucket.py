@@ -17,7 +17,7 @@ from typing import IO, Any, TypeVar
 import fsspec
 import tenacity
 
-from pipelines.errors import ConfigError, Unreachable
+from pipelines.errors import AccessRefused, ConfigError, Unreachable
 from pipelines.lake import afar
 
 S3 = ("s3", "s3a")
@@ -146,7 +146,7 @@ def require(path: str) -> None:
         Unreachable: The server does not answer.
     """
     fs, inner = filesystem(path)
-    if _is_s3(fs):
+    if is_s3(fs):
         _require_known(path.partition("://")[0], fs.split_path(inner)[0], os.getpid())
 
 
@@ -154,14 +154,10 @@ def require(path: str) -> None:
 def _require_known(kind: str, name: str, pid: int) -> None:
     path = f"{kind}://{name}"
     fs, _ = filesystem(path)
-    with afar.explained(path):
-        try:
-            # Unlike a HEAD, an answer with a body says what is wrong.
-            fs.call_s3("list_objects_v2", Bucket=name, MaxKeys=1)
-        except PermissionError as error:
-            if not afar.permission(error):
-                raise
-            # else: the right to read is there, and the right to list is not
+    # Not to be let list is no reason to stop: the right to read may be there.
+    with contextlib.suppress(AccessRefused), afar.explained(path):
+        # Unlike a HEAD, an answer with a body says what is wrong.
+        fs.call_s3("list_objects_v2", Bucket=name, MaxKeys=1)
 
 
 def size(path: str) -> int | None:
@@ -176,7 +172,7 @@ def size(path: str) -> int | None:
 
 
 def _size(fs: Any, inner: str) -> int:
-    if not _is_s3(fs):
+    if not is_s3(fs):
         return int(fs.size(inner) or 0)
     bucket, key, _ = fs.split_path(inner)
     return int(fs.call_s3("head_object", Bucket=bucket, Key=key)["ContentLength"])
@@ -219,7 +215,7 @@ def write(path: str, data: bytes) -> None:
 
 
 def _parts(fs: Any) -> dict[str, int]:
-    if not _is_s3(fs):
+    if not is_s3(fs):
         return {}
     return {"chunksize": PART_BYTES, "max_concurrency": PARTS_AT_ONCE}
 
@@ -240,7 +236,7 @@ def fetch_folder(folder: str, local: str) -> None:
         places = [pathlib.Path(local, one[len(root) + 1 :]) for one in found]
         for place in places:
             place.parent.mkdir(parents=True, exist_ok=True)
-        if _is_s3(fs):
+        if is_s3(fs):
             fs.get(found, [str(place) for place in places], batch_size=FILES_AT_ONCE)
             return
         for one, place in zip(found, places, strict=True):
@@ -257,6 +253,7 @@ def delete(path: str) -> None:
         return
 
 
-def _is_s3(fs: Any) -> bool:
+def is_s3(fs: Any) -> bool:
+    """Return whether a filesystem of fsspec's is that of S3."""
     kinds = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
     return bool(set(kinds) & set(S3))

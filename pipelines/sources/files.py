@@ -6,6 +6,7 @@ link that leaves the root is not followed, and only regular files are ever opene
 
 import errno
 import glob
+import itertools
 import logging
 import os
 import re
@@ -13,28 +14,11 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, NamedTuple
 
-import fsspec
-import tenacity
-from fsspec.implementations.local import LocalFileSystem
-
 from pipelines.errors import BadNight, ConfigError
 from pipelines.records import Rejection
-from pipelines.sources.names import counts, hidden, plain_name, real_name
+from pipelines.sources.names import hidden, plain_name, real_name
+from pipelines.sources.remote import PERMANENT, Remote
 
-BATCH = 64
-"""Files asked for at once on a remote filesystem."""
-
-_PERMANENT = (
-    FileNotFoundError,
-    PermissionError,
-    IsADirectoryError,
-    NotADirectoryError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ImportError,
-    NotImplementedError,
-)
 _NO_FILE = {errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.ENODEV}
 """What opening says of a name that can be no file's: a loop of links, a socket."""
 
@@ -63,28 +47,21 @@ class Files:
 
     def __init__(self, path: str, retries: int) -> None:
         self.path = path
-        try:
-            self.fs, inner = fsspec.core.url_to_fs(path)
-        except (ValueError, ImportError) as error:
-            raise ConfigError(f"source.path: {path}: {error}.") from error
-        self.local = isinstance(self.fs, LocalFileSystem)
-        self.inner: str = inner.rstrip("/") or "/"
-        self._again = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(1 if self.local else retries + 1),
-            wait=tenacity.wait_random_exponential(multiplier=0.2, max=20),
-            retry=tenacity.retry_if_not_exception_type(_PERMANENT),
-            reraise=True,
-        )
+        self.far = Remote(path, retries)
+        self.local = self.far.local
+        self.inner = self.far.inner
 
     def uri(self, inner: str) -> str:
         """Return the name of a file as the image table keeps it."""
-        return plain_name(inner) if self.local else str(self.fs.unstrip_protocol(inner))
+        if self.local:
+            return plain_name(inner)
+        return str(self.far.fs.unstrip_protocol(inner))
 
     def prefixes(self) -> list[str]:
         """Return the beginnings of all URIs that a listing of these files covers."""
         if self.is_folder():
             return [self.uri(self.inner).rstrip("/") + "/"]
-        if self.fs.exists(self.inner):
+        if self.far.exists:
             return [self.uri(self.inner) + "#"]
         return [self.uri(re.split(r"[*?\[]", self.inner)[0])]
 
@@ -96,7 +73,7 @@ class Files:
 
     def is_folder(self) -> bool:
         """Return whether ``path`` is a folder."""
-        return bool(self._again(self.fs.isdir, self.inner))
+        return self.far.folder
 
     def walk(self) -> Iterator[FileInfo]:
         """Yield every file that counts, in no order.
@@ -117,8 +94,10 @@ class Files:
 
     def _walk(self) -> Iterator[FileInfo]:
         if self.is_folder():
-            return self._walk_local() if self.local else self._walk_remote()
-        if self._again(self.fs.exists, self.inner):
+            if self.local:
+                return self._walk_local()
+            return itertools.starmap(self._described, self.far.below())
+        if self.far.exists:
             return iter([self.info(self.inner)])
         if glob.has_magic(self.inner):
             return self._matches()
@@ -128,15 +107,8 @@ class Files:
         )
 
     def _matches(self) -> Iterator[FileInfo]:
-        fixed = len(re.split(r"[*?\[]", self.inner)[0].rpartition("/")[0])
-        for inner in self._again(self.fs.glob, self.inner):
-            if counts(inner[fixed:]) and self._again(self.fs.isfile, inner):
-                yield self.info(inner)
-
-    def _walk_remote(self) -> Iterator[FileInfo]:
-        for inner, info in self._again(self.fs.find, self.inner, detail=True).items():
-            if counts(inner[len(self.inner) :]):
-                yield self._described(inner, info)
+        for inner, info in self.far.matches():
+            yield self.info(inner) if self.local else self._described(inner, info)
 
     def _walk_local(self) -> Iterator[FileInfo]:
         links = 0
@@ -166,7 +138,7 @@ class Files:
             OSError: It is not there, or is not a regular file.
         """
         if not self.local:
-            return self._described(inner, self._again(self.fs.info, inner))
+            return self._described(inner, self.far.info(inner))
         found = os.stat(real_name(inner))
         if not stat.S_ISREG(found.st_mode):
             raise FileNotFoundError(f"{inner} is not a regular file")
@@ -189,7 +161,7 @@ class Files:
         if self.local:
             self.info(uri)  # never open a pipe or a device: that could wait for ever
             return open(real_name(uri), "rb")
-        return self._again(self.fs.open, uri, "rb")
+        return self.far.open(uri)
 
     def read_at(self, file: IO[bytes], offset: int, length: int) -> bytes:
         """Return ``length`` bytes of an open file, fewer where it ends early."""
@@ -198,30 +170,23 @@ class Files:
             file.seek(offset)
             return file.read(length)
 
-        return self._again(read)
+        return self.far.ask(read)
 
-    def read(self, uris: Sequence[str]) -> Iterator[bytes | Rejection]:
-        """Yield the whole content of each file, many at once where that helps."""
+    def read(
+        self, uris: Sequence[str], sizes: Sequence[int | None] | None = None
+    ) -> Iterator[bytes | Rejection]:
+        """Yield the whole content of each file, many at once where that helps.
+
+        Args:
+            uris: The files.
+            sizes: Their sizes, as far as they are known: so many are asked for at once.
+        """
         if self.local:
             yield from (read_local(uri) for uri in uris)
             return
-        for start in range(0, len(uris), BATCH):
-            yield from self._read_batch(list(uris[start : start + BATCH]))
-
-    def _read_batch(self, uris: list[str]) -> Iterator[bytes | Rejection]:
-        inner = [self.fs._strip_protocol(uri) for uri in uris]
-        # A name with [, ? or * would be taken for a glob: it is read by itself.
-        plain = [name for name in inner if not glob.has_magic(name)]
-        found = self.fs.cat(plain, on_error="return") if plain else {}
-        for uri, name in zip(uris, inner, strict=True):
-            data = found.get(name, FileNotFoundError(name))
-            yield data if isinstance(data, bytes) else self._read_one(uri, name)
-
-    def _read_one(self, uri: str, name: str) -> bytes | Rejection:
-        try:
-            return self._again(self.fs.cat_file, name)
-        except _PERMANENT as error:
-            return missing(uri, error)
+        found = self.far.read(uris, sizes or [None] * len(uris))
+        for uri, data in zip(uris, found, strict=True):
+            yield data if isinstance(data, bytes) else missing(uri, data)
 
 
 def scan(folder: str) -> Iterator[os.DirEntry[str]]:
@@ -262,7 +227,7 @@ def read_local(uri: str) -> bytes | Rejection:
     """Return the content of a regular file on this machine."""
     try:
         place = os.open(real_name(uri), _READ_AT_ONCE)
-    except _PERMANENT as error:
+    except PERMANENT as error:
         return missing(uri, error)
     except OSError as error:
         if error.errno not in _NO_FILE:
@@ -277,7 +242,7 @@ def read_local(uri: str) -> bytes | Rejection:
             return data
         with open(place, "rb", closefd=False) as file:
             return data + file.read()
-    except _PERMANENT as error:
+    except PERMANENT as error:
         return missing(uri, error)
     finally:
         os.close(place)

@@ -64,7 +64,8 @@ class FolderSource:
     def read(
         self, entries: Sequence[Entry]
     ) -> Iterator[tuple[Entry, bytes | Rejection]]:
-        contents = self._files.read([entry.source_uri for entry in entries])
+        uris = [entry.source_uri for entry in entries]
+        contents = self._files.read(uris, [entry.bytes for entry in entries])
         return zip(entries, contents, strict=True)
 
 

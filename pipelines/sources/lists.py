@@ -2,8 +2,10 @@
 
 import csv
 import io
+import itertools
 import os
 from collections.abc import Iterator, Sequence
+from concurrent import futures
 from typing import IO, Any
 
 import pyarrow as pa
@@ -18,6 +20,9 @@ from pipelines.sources.splits import split_of, splits_by_file
 
 ENDINGS = (".csv", ".tsv", ".parquet")
 MOST_ROOTS = 100
+ASKED_AT_ONCE = 16
+"""Threads that ask for sizes and times: another machine takes a while to answer."""
+BLOCK = 256
 
 Row = tuple[object, object, object]
 
@@ -43,14 +48,13 @@ class ListSource:
 
     def list(self) -> Iterator[Entry]:
         seen: set[str] = set()
-        for _, uri, label, split in self._named():
-            if uri in seen:
-                continue
-            seen.add(uri)
-            info = self._info(uri)
-            yield Entry(
-                uri, info.bytes, info.modified, info.etag, label, split, container=uri
-            )
+        fresh = (row[1:] for row in self._named() if not _known(row[1], seen))
+        with futures.ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+            while block := list(itertools.islice(fresh, BLOCK)):
+                infos = pool.map(self._info, [uri for uri, _, _ in block])
+                for (uri, label, split), info in zip(block, infos, strict=True):
+                    _, size, modified, etag = info
+                    yield Entry(uri, size, modified, etag, label, split, container=uri)
 
     def _named(self) -> Iterator[tuple[str, str, str | None, Split | None]]:
         """Yield list, URI, label and split for each row that names something."""
@@ -118,7 +122,8 @@ class ListSource:
         """Return what is known of a listed file; nothing, where it is not there."""
         try:
             files = self._on(uri)
-            return files.info(uri if files.local else files.fs._strip_protocol(uri))
+            plain = uri if files.local else files.far.fs._strip_protocol(uri)
+            return files.info(plain)
         except (OSError, ValueError, ImportError, ConfigError):
             return FileInfo(uri, None, None, None)
 
@@ -126,7 +131,7 @@ class ListSource:
         """Return a reader for the filesystem that ``uri`` names, host and all."""
         if "://" in uri:
             files = Files(uri, self._settings.retries)
-            return self._others.setdefault(files.fs, files)
+            return self._others.setdefault(files.far.fs, files)
         if None not in self._others:
             self._others[None] = Files(uri, self._settings.retries)
         return self._others[None]
@@ -134,13 +139,27 @@ class ListSource:
     def read(
         self, entries: Sequence[Entry]
     ) -> Iterator[tuple[Entry, bytes | Rejection]]:
-        for entry in entries:
-            uri = entry.source_uri
-            try:
-                (content,) = self._on(uri).read([uri])
-            except (ValueError, ConfigError) as error:
-                content = Rejection("missing", f"{error}"[:200])
-            yield entry, content
+        for reader, group in itertools.groupby(entries, self._reader):
+            together = [*group]
+            if isinstance(reader, Rejection):
+                yield from ((entry, reader) for entry in together)
+                continue
+            uris = [entry.source_uri for entry in together]
+            contents = reader.read(uris, [entry.bytes for entry in together])
+            yield from zip(together, contents, strict=True)
+
+    def _reader(self, entry: Entry) -> Files | Rejection:
+        try:
+            return self._on(entry.source_uri)
+        except (ValueError, ConfigError) as error:
+            return Rejection("missing", f"{error}"[:200])
+
+
+def _known(uri: str, seen: set[str]) -> bool:
+    """Return whether ``uri`` was seen before; by now it was."""
+    before = len(seen)
+    seen.add(uri)
+    return len(seen) == before
 
 
 def _absolute(path: str, folder: str) -> str:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from pipelines.config import SourceSettings
 from pipelines.errors import ConfigError
+from pipelines.lake import store
 from pipelines.records import Entry, Rejection
 from pipelines.sources.cifar import CIFAR100, CifarSource
 from pipelines.sources.files import Files, Roots
@@ -63,7 +64,33 @@ def open_source(settings: SourceSettings) -> Source:
         BadNight: There is nothing in it.
     """
     kind = settings.kind
-    return KINDS[detect(settings) if kind == "auto" else kind](settings)
+    found = KINDS[detect(settings) if kind == "auto" else kind](settings)
+    return found if store.is_local(settings.path) else FarSource(found, settings)
+
+
+class FarSource:
+    """A source that is not on this machine; what a bucket refuses is an error of ours.
+
+    A connection may be lost anywhere while a file of many images is read.
+    """
+
+    def __init__(self, source: Source, settings: SourceSettings) -> None:
+        self._source = source
+        self._explained = Files(settings.path, settings.retries).far.explained
+
+    def roots(self) -> Roots:
+        with self._explained():
+            return self._source.roots()
+
+    def list(self) -> Iterator[Entry]:
+        with self._explained():
+            yield from self._source.list()
+
+    def read(
+        self, entries: Sequence[Entry]
+    ) -> Iterator[tuple[Entry, bytes | Rejection]]:
+        with self._explained():
+            yield from self._source.read(entries)
 
 
 def detect(settings: SourceSettings) -> str:
