@@ -2,8 +2,8 @@
 
 from rich.console import Console
 
+from pipelines.commands import standing
 from pipelines.config import check_name
-from pipelines.errors import ConfigError
 from pipelines.lake import branches, lease, tables
 from pipelines.lake.layout import Lake, absolute
 
@@ -16,14 +16,9 @@ def run(lake_root: str, dataset: str) -> int:
         dataset: The dataset's name.
     """
     lake = Lake(absolute(lake_root), check_name(dataset))
+    standing.both(lake)  # before the lease, which would make a folder
     with lease.hold(lake, "latentlake release"):
-        found = [tables.find(lake, name) for name in tables.NAMES]
-        if None in found:
-            raise ConfigError(
-                f"{lake.root}: the dataset {dataset!r} has no tables in this lake. "
-                "Look at the name and at --lake."
-            )
-        was_held = any(branches.held(table) for table in found)
+        was_held = any(branches.held(table) for table in standing.both(lake))
         for name in tables.NAMES:
             branches.release(lake, name)
     said = "released; the next night publishes again" if was_held else "was not held"

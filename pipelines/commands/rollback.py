@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from pipelines.commands import standing
 from pipelines.config import check_name
 from pipelines.errors import ConfigError
 from pipelines.lake import branches, lease, pointer, tables
@@ -23,13 +24,9 @@ def run(lake_root: str, dataset: str, *, to_snapshot: int | None = None) -> int:
         to_snapshot: Snapshot of the feature table; by default the one before.
     """
     lake = Lake(absolute(lake_root), check_name(dataset))
+    standing.both(lake)  # before the lease, which would make a folder
     with lease.hold(lake, "latentlake rollback"):
-        images, features = tables.find(lake, "images"), tables.find(lake, "features")
-        if images is None or features is None:
-            raise ConfigError(
-                f"{lake.root}: the dataset {dataset!r} has no tables in this lake. "
-                "Look at the name and at --lake."
-            )
+        images, features = standing.both(lake)
         target = _target(lake, images, features, to_snapshot)
         partner = images_of(images, target)
         _step_back(lake, target)

@@ -59,7 +59,7 @@ def run(lake_root: str, dataset: str | None = None) -> int:
 
 def datasets(root: str) -> list[str]:
     """Return the datasets that have a run in the lake at ``root``."""
-    return [name for name in store.names(root) if store.exists(Lake(root, name).runs)]
+    return [name for name in store.names(root) if store.names(Lake(root, name).runs)]
 
 
 def status_of(lake: Lake) -> Status:

@@ -55,6 +55,12 @@ def open_catalog(lake: Lake) -> "Catalog":
         ) from error
 
 
+def is_there(lake: Lake) -> bool:
+    """Return whether :func:`open_catalog` would find a catalog, and make none."""
+    given = bool(os.environ.get(VARIABLE)) or not store.is_local(lake.root)
+    return given or os.path.exists(lake.catalog_file)
+
+
 @functools.lru_cache(maxsize=8)
 def _open(name: str, properties: tuple[tuple[str, str], ...], pid: int) -> "Catalog":
     """Return one catalog, opened once in each process: a forked one opens its own."""

@@ -104,10 +104,12 @@ def test_a_night_begun_before_a_rollback_does_not_bring_back_what_it_took(nights
         publish.run(begun, [])
 
 
-def test_a_dataset_without_tables_is_named(tmp_path):
+def test_a_dataset_without_tables_is_named_and_nothing_is_made(tmp_path):
     for command in (rollback, release):
         with pytest.raises(ConfigError, match="'ghost' has no tables"):
-            command.run(str(tmp_path), "ghost")
+            command.run(str(tmp_path / "mistyped"), "ghost")
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_first_publish_can_be_taken_back_to_empty_tables(nights):
