@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import zipfile
 
 from filelock import FileLock
 
@@ -68,6 +69,19 @@ def libraries() -> pathlib.Path:
             shutil.rmtree(place, ignore_errors=True)
             _run("the Flink distribution", *_installer(), "--target", str(place), FLINK)
     return folder
+
+
+def nothing() -> pathlib.Path:
+    """Return an empty jar, for jobs to bring along: what they need is on the hosts.
+
+    Else every job carries the job server's 157 MB to every host.
+    """
+    place = cache() / "nothing.jar"
+    with _alone():
+        if not place.exists():
+            with zipfile.ZipFile(place, "w") as jar:
+                jar.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\n\n")
+    return place
 
 
 def _maven(folder: pathlib.Path) -> list[str]:

@@ -72,7 +72,7 @@ def java(kind: str, folder: pathlib.Path, values: dict[str, object]) -> list[str
         f"-Dlog4j.configurationFile=file:{CONF / 'log4j.properties'}",
         *(f"--add-opens={one}=ALL-UNNAMED" for one in OPENED),
         "-cp",
-        f"{flink_install.libraries()}/*",
+        f"{flink_install.libraries()}/*:{flink_install.job_server_jar()}",  # Flink first
         MASTER if kind == "master" else WORKER,
         "--configDir",
         str(folder),

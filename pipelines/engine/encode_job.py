@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 
-from pipelines.config import EngineSettings
-from pipelines.engine import encoding, options
+from pipelines.engine import encoding, options, tally
 from pipelines.engine.encoding import EncodePlan, EncodeTally
+from pipelines.engine.job import Job
 from pipelines.engine.parts import Part
 
 
@@ -19,19 +19,18 @@ def prepare(plan: EncodePlan) -> None:
     encoding.load(plan)
 
 
-def run(
-    found: list[Part],
-    plan: EncodePlan,
-    settings: EngineSettings,
-    beam_flags: list[str],
-) -> None:
-    """Encode the shard of every one of ``found``; files that stand are left alone."""
-    with options.pipeline(settings, beam_flags) as p:
+def run(found: list[Part], plan: EncodePlan, job: Job, tallies: str) -> None:
+    """Encode the shard of every one of ``found``; files that stand are left alone.
+
+    What became of them is added up at ``tallies``.
+    """
+    with options.pipeline(job) as p:
         (
             p
             | "Shards" >> beam.Create(found)
             | "Spread" >> beam.Reshuffle()
             | "Encode" >> beam.ParDo(EncodeShard(plan))
+            | "Tally" >> tally.WriteTally(tallies)
         )
 
 

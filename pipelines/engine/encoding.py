@@ -1,7 +1,5 @@
 """Encode one shard: pixels to latents and reconstruction errors, as Parquet."""
 
-import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -84,7 +82,8 @@ _LOADING = threading.Lock()
 def _load(plan: EncodePlan) -> Artifact:
     folder = plan.lake.encoder(plan.space_id)
     try:
-        encoder = artifact.load(_at_hand(folder))
+        with folders.at_hand(folder) as local:
+            encoder = artifact.load(local)
     except ArtifactError as error:
         raise ArtifactMismatch(
             f"{folder}: {error} Restore the folder from a copy, or have a new encoder "
@@ -99,15 +98,6 @@ def _load(plan: EncodePlan) -> Artifact:
             f"latentlake night {plan.lake.dataset} --retrain always"
         )
     return encoder
-
-
-def _at_hand(folder: str) -> str:
-    """Return the folder, or a copy of it where it is in a bucket."""
-    if store.is_local(folder):
-        return folder
-    local = os.path.join(tempfile.mkdtemp(prefix="latentlake-"), "encoder")
-    folders.fetch(folder, local)
-    return local
 
 
 def encode_shard(shard: str, stem: str, plan: EncodePlan) -> EncodeTally:

@@ -5,25 +5,24 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 
-from pipelines.config import EngineSettings
-from pipelines.engine import options, screening
+from pipelines.engine import options, screening, tally
+from pipelines.engine.job import Job
 from pipelines.engine.screening import ScreenPlan
 from pipelines.records import Chunk, ChunkTally
 
 
-def run(
-    chunks: list[Chunk],
-    plan: ScreenPlan,
-    settings: EngineSettings,
-    beam_flags: list[str],
-) -> None:
-    """Screen every one of ``chunks``; those that are done are left alone."""
-    with options.pipeline(settings, beam_flags) as p:
+def run(chunks: list[Chunk], plan: ScreenPlan, job: Job, tallies: str) -> None:
+    """Screen every one of ``chunks``; those that are done are left alone.
+
+    What became of them is added up at ``tallies``.
+    """
+    with options.pipeline(job) as p:
         (
             p
             | "Chunks" >> beam.Create(chunks)
             | "Spread" >> beam.Reshuffle()
             | "Screen" >> ScreenChunks(plan)
+            | "Tally" >> tally.WriteTally(tallies)
         )
 
 

@@ -1,6 +1,11 @@
-"""Where and how Beam runs: the in-process runner by name, or what the flags say."""
+"""Where and how Beam runs: the in-process runner by name, a cluster, or what flags say.
 
+A runner is always named: Beam's default would download one.
+"""
+
+import argparse
 import contextlib
+import io
 import logging
 import os
 import re
@@ -10,36 +15,60 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
     DirectOptions,
+    FlinkRunnerOptions,
     PipelineOptions,
     StandardOptions,
 )
+from apache_beam.runners.runner import create_runner
 
 from pipelines import errors
 from pipelines.config import EngineSettings
-from pipelines.errors import LatentlakeError
+from pipelines.engine import cluster
+from pipelines.engine.job import Job
+from pipelines.errors import ConfigError, LatentlakeError
 
 LOCAL_RUNNER = "FnApiRunner"
+FLINK_RUNNER = "FlinkRunner"
+LOCAL_RUNNERS = (LOCAL_RUNNER, "DirectRunner", "BundleBasedDirectRunner")
+LOSES_DATA = ("DaskRunner",)
+"""Runners that end well without having written what they were given."""
+CACHE_MS = 600_000
+"""Workers stay for the next step of a job; each new one takes seconds to start."""
+RESTART_DELAY_MS = 2000
+ALL_SLOTS = -1
 OURS = re.compile(
-    r"^pipelines\.errors\.(\w+): (.+?)(?: \[while running '|\n\n|\s*\Z)", re.M | re.S
+    r"^(?:Caused by: )?pipelines\.errors\.(\w+): (.+?)"
+    r"(?: \[while running '|\n\n|\n\tat |\s*\Z)",
+    re.M | re.S,
 )
 """One of our errors in a traceback: its class, and what it said."""
 
 
-def options(settings: EngineSettings, beam_flags: list[str]) -> PipelineOptions:
-    """Return Beam's options; ``beam_flags`` (after ``--``) win over our own.
+def options(job: Job) -> PipelineOptions:
+    """Return Beam's options; the flags given win over our own.
 
-    The runner is always named: Beam's default would download one.
+    Raises:
+        ConfigError: A flag or a runner is none that Beam has.
     """
-    found = PipelineOptions(beam_flags)
-    if found.view_as(StandardOptions).runner is None:
-        found.view_as(StandardOptions).runner = LOCAL_RUNNER
-    given = " ".join(beam_flags)
+    flags = flags_of(job)
+    found = _parsed(flags)
+    standard = found.view_as(StandardOptions)
+    if standard.runner is None:
+        standard.runner = LOCAL_RUNNER
+    _require_runner(standard.runner)
+    _require_known(flags, found)
+    given = " ".join(flags)
     direct = found.view_as(DirectOptions)
     if "direct_num_workers" not in given:
-        direct.direct_num_workers = threads(settings)
+        direct.direct_num_workers = threads(job.settings)
     if "direct_running_mode" not in given and direct.direct_num_workers != 1:
         direct.direct_running_mode = "multi_threading"
     return found
+
+
+def is_local(job: Job) -> bool:
+    """Return whether the job runs in this process, and so sees this disk alone."""
+    return options(job).view_as(StandardOptions).runner in LOCAL_RUNNERS
 
 
 def threads(settings: EngineSettings) -> int:
@@ -47,19 +76,111 @@ def threads(settings: EngineSettings) -> int:
     return settings.workers or len(os.sched_getaffinity(0))
 
 
+def flags_of(job: Job) -> list[str]:
+    """Return all flags of the job; of two that say the same, the later one counts."""
+    settings = job.settings
+    given = [*settings.flags, *job.flags]
+    runner = _parsed(given).view_as(StandardOptions).runner
+    if settings.runner != "flink" or runner not in (None, FLINK_RUNNER):
+        return given
+    ours = {
+        "runner": FLINK_RUNNER,
+        "flink_master": settings.master,
+        "job_endpoint": settings.job_server,
+        "environment_type": "EXTERNAL",
+        "environment_config": settings.worker_pool,
+        "environment_cache_millis": CACHE_MS,
+        "number_of_execution_retries": settings.restarts,
+        "execution_retry_delay": RESTART_DELAY_MS,
+        "parallelism": settings.parallelism or ALL_SLOTS,
+    }
+    return [*(f"--{name}={value}" for name, value in ours.items()), *given]
+
+
+def _parsed(flags: list[str]) -> PipelineOptions:
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            found = PipelineOptions(flags)
+            found.view_as(StandardOptions)
+            found.get_all_options(display_warnings=False)
+            return found
+    except SystemExit as error:  # how argparse refuses
+        why = said.getvalue().strip().splitlines()[-1:] or ["no reason given"]
+        raise ConfigError(
+            f"flags of Beam {' '.join(flags)}: {why[0]}. They stand behind -- and in "
+            "engine.flags."
+        ) from error
+
+
+def _require_runner(name: str) -> None:
+    """Raise :class:`ConfigError` where ``name`` is no runner that can be trusted."""
+    if name in LOSES_DATA:
+        raise ConfigError(
+            f"--runner={name}: this runner loses data without a word. Leave the flag "
+            'out for this machine, or set engine.runner = "flink" for a cluster.'
+        )
+    try:
+        create_runner(name)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(
+            f"--runner={name}: Beam has no such runner here ({error}). Leave the flag "
+            'out for this machine, or set engine.runner = "flink" for a cluster.'
+        ) from error
+
+
+def _require_known(flags: list[str], found: PipelineOptions) -> None:
+    """Raise :class:`ConfigError` where a flag is none of Beam's, nor of its server's.
+
+    Beam itself only warns, and goes on without.
+    """
+    parsers: list[argparse.ArgumentParser] = []
+    found.get_all_options(add_extra_args_fn=parsers.append, retain_unknown_options=True)
+    _, unknown = parsers[0].parse_known_args(flags)
+    names = [word.partition("=")[0] for word in unknown if word.startswith("--")]
+    words = [word for word in unknown if not word.startswith("--")]
+    runner = found.view_as(StandardOptions).runner
+    if names and runner not in LOCAL_RUNNERS:
+        known = cluster.flags_of_server(found)
+        # a server that is started for the job alone cannot be asked before
+        names = [] if known is None else [one for one in names if one[2:] not in known]
+        words = []
+    if names or words:
+        raise ConfigError(
+            f"{', '.join(names or words)}: Beam has no such flag for {runner}. Flags "
+            "of Beam stand behind -- and in engine.flags; look for a slip of the pen."
+        )
+
+
 @contextlib.contextmanager
-def pipeline(
-    settings: EngineSettings, beam_flags: list[str]
-) -> Iterator[beam.Pipeline]:
+def pipeline(job: Job) -> Iterator[beam.Pipeline]:
     """Yield a pipeline to fill in; the end of the block runs it and waits.
+
+    On Flink the cluster is checked first, and the job watched over.
 
     Raises:
         LatentlakeError: One that a worker raised, of the class that it was.
     """
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
-    try:
-        with beam.Pipeline(options=options(settings, beam_flags)) as made:
+    logging.getLogger("apache_beam.options").setLevel(logging.ERROR)
+    found = options(job)
+    flink = found.view_as(StandardOptions).runner == FLINK_RUNNER
+    if not flink or found.view_as(FlinkRunnerOptions).flink_master.startswith("["):
+        with _errors_of_workers(), beam.Pipeline(options=found) as made:
             yield made
+        return
+    with (
+        _errors_of_workers(),
+        cluster.sent(job, found, flags_of(job)),
+        beam.Pipeline(options=found) as made,
+    ):
+        yield made
+
+
+@contextlib.contextmanager
+def _errors_of_workers() -> Iterator[None]:
+    try:
+        yield
     except (RuntimeError, LatentlakeError) as error:
         kind = type(error)
         meant = on_purpose(f"{kind.__module__}.{kind.__name__}: {error}")

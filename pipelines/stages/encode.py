@@ -6,6 +6,7 @@ import time
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.engine import job as jobs
 from pipelines.engine import parts, watch
 from pipelines.engine.parts import Part
 from pipelines.errors import ArtifactMismatch, GateRefused
@@ -35,7 +36,8 @@ def run(run: Run, beam_flags: list[str]) -> StageResult:
     if not missing or run.dry_run:
         note = _why_not(run, missing, rows.num_rows)
         return StageResult(counts=counts, wrote=wrote, note=note, skipped=True)
-    figures = _encode(run, space_id, found, files, beam_flags)
+    figures, skipped = _encode(run, space_id, found, files, beam_flags)
+    counts["skipped"] = skipped
     return StageResult(counts=counts, figures=figures, wrote=wrote)
 
 
@@ -76,8 +78,10 @@ def _why_not(run: Run, missing: int, images: int) -> str:
 
 def _encode(
     run: Run, space_id: str, found: list[Part], files: set[str], beam_flags: list[str]
-) -> dict[str, float]:
-    from pipelines.engine import encode_job  # Beam and Keras: only where there is work
+) -> tuple[dict[str, float], int]:
+    """Encode ``found``; return figures, and how many shards were done before."""
+    # Beam and Keras: only where there is work.
+    from pipelines.engine import encode_job, tally
 
     plan = encode_job.EncodePlan(run.lake, space_id, run.image_spec_id)
     images = sum(part.stop - part.start for part in found)
@@ -85,11 +89,10 @@ def _encode(
     store.require_free(run.lake.root, images * width, "encode")
     log.info("encode: %d images in %d shards", images, len(found))
     encode_job.prepare(plan)
+    tallies = run.path("tally-encode.json")
     began = time.perf_counter()
     with watch.watching(files, "encode: shards"):
-        encode_job.run(found, plan, run.settings.engine, beam_flags)
+        encode_job.run(found, plan, jobs.of(run, "encode", beam_flags), tallies)
     seconds = time.perf_counter() - began
-    return {
-        "images_per_s": round(images / seconds, 1),
-        "seconds": round(seconds, 3),
-    }
+    figures = {"images_per_s": round(images / seconds, 1), "seconds": round(seconds, 3)}
+    return figures, tally.take(tallies)["skipped"]

@@ -5,11 +5,12 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.engine import job as jobs
 from pipelines.engine import screening, watch
 from pipelines.engine.screening import ScreenPlan
 from pipelines.errors import ArtifactMismatch
@@ -42,15 +43,15 @@ def run(run: Run, beam_flags: list[str]) -> StageResult:
     if not (found.due.num_rows or found.gone.num_rows):
         note = f"nothing is new, changed or gone among {counts['listed']} entries"
         return StageResult(counts=counts, note=note, skipped=True)
-    done, figures = _screen(run, found, beam_flags)
+    done, screened = _screen(run, found, beam_flags)
     tonight = pa.concat_tables(
         [shards.INVENTORY_SCHEMA.empty_table(), *(one.rows for one in done)]
     )
     rejections = _judge(run, done, tonight)
     resolved = inventory.stage(run, tonight, found.gone["source_uri"].to_pylist())
     return StageResult(
-        counts=_added_up(counts, resolved.counts),
-        figures=figures | {"rejections": rejections},
+        counts=_added_up(counts, resolved.counts) | screened.counts,
+        figures=screened.figures | {"rejections": rejections},
         read={"source": run.settings.source.path},
         wrote={"inventory": run.path(inventory.STAGED)},
     )
@@ -80,32 +81,40 @@ def _table_of(entries: Iterable[Entry]) -> pa.Table:
     return pa.concat_tables(parts)
 
 
+class Screened(NamedTuple):
+    """What the Beam job has to say of itself.
+
+    Attributes:
+        counts: Chunks, and those of them that were done before.
+        figures: Measured values.
+    """
+
+    counts: dict[str, int]
+    figures: dict[str, Any]
+
+
 def _screen(
     run: Run, found: Due, beam_flags: list[str]
-) -> tuple[list[Inventory], dict[str, Any]]:
+) -> tuple[list[Inventory], Screened]:
     """Screen what is due; return each chunk's inventory, and figures of the work."""
     due = found.due.num_rows
     if not due:
-        return [], {}
+        return [], Screened({}, {})
     chunks = _chunks(run, found.due)
     plan = _plan(run, found)
     paths = [plan.lake.shard_file(plan.shard(chunk)) for chunk in chunks]
     files = [shards.inventory_file(path) for path in paths]
-    standing = watch.finished(files)
-    from pipelines.engine import ingest_job  # Beam: only where there is work
+    from pipelines.engine import ingest_job, tally  # Beam: only where there is work
 
     log.info("ingest: %d entries in %d chunks", due, len(chunks))
+    tallies = run.path("tally-ingest.json")
     began = time.perf_counter()
     with watch.watching(files, "ingest: chunks"):
-        ingest_job.run(chunks, plan, run.settings.engine, beam_flags)
+        ingest_job.run(chunks, plan, jobs.of(run, "ingest", beam_flags), tallies)
     seconds = time.perf_counter() - began
-    figures = {
-        "images_per_s": round(due / seconds, 1),
-        "seconds": round(seconds, 3),
-        "chunks": len(chunks),
-        "chunks_standing": standing,
-    }
-    return _gathered(chunks, files), figures
+    counts = {"chunks": len(chunks), "skipped": tally.take(tallies)["skipped"]}
+    figures = {"images_per_s": round(due / seconds, 1), "seconds": round(seconds, 3)}
+    return _gathered(chunks, files), Screened(counts, figures)
 
 
 def _chunks(run: Run, due: pa.Table) -> list[Chunk]:

@@ -177,7 +177,9 @@ def _inputs(stage: str, run: Run) -> str:
     upstream = {}
     for name in chain:
         found = run.manifest(name) or {}
-        upstream[name] = [found.get(key) for key in ("status", "counts", "wrote")]
+        counts = dict(found.get("counts") or {})
+        counts.pop("skipped", None)  # how it was done, not what
+        upstream[name] = [found.get("status"), counts, found.get("wrote")]
     return digest_of(
         {
             "settings": run.settings.model_dump(mode="json"),

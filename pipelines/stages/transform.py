@@ -14,15 +14,17 @@ import pyarrow.compute as pc
 
 from models import transform as transforms
 from models.spec import ImageShape
+from pipelines import config
+from pipelines.engine import job as jobs
 from pipelines.engine import parts, watch
 from pipelines.engine.parts import Part
-from pipelines.errors import BadNight
+from pipelines.errors import BadNight, ConfigError
 from pipelines.lake import folders, pointer, ranges, store, tables
 from pipelines.lake.run import Run
 from pipelines.records import StageResult
 from pipelines.stages import retrain
 from pipelines.stages.retrain import Facts
-from pipelines.stages.transform_examples import SPLITS, ExamplePlan
+from pipelines.stages.transform_examples import SPLITS, ExamplePlan, Written
 
 FLOAT_BYTES = 4
 RECORD_BYTES = 128
@@ -118,6 +120,7 @@ def _choose(run: Run, rows: pa.Table) -> str:
 def _fit(run: Run, chosen: str, beam_flags: list[str]) -> str:
     """Put the fitted transform in place, unless it stands; return its digest."""
     # TFT and Beam: only where there is work.
+    from pipelines.engine import options
     from pipelines.stages import transform_fitted, transform_job
 
     image = run.settings.image
@@ -135,9 +138,9 @@ def _fit(run: Run, chosen: str, beam_flags: list[str]) -> str:
         ImageShape(image.height, image.width, image.channels),
         run.settings.transform.normalise,
     )
-    with _work(run) as work:
-        settings = run.settings.engine
-        saved = transform_job.fit(plan, ranges.read(chosen), work, settings, beam_flags)
+    job = jobs.of(run, "transform", beam_flags)
+    with _work(run, local=options.is_local(job)) as work:
+        saved = transform_job.fit(plan, ranges.read(chosen), work, job)
         made = os.path.join(work, "made")
         transform_id = transform_fitted.seal(saved, made, facts)
         folders.place(made, run.lake.transform(transform_id), transforms.CARD)
@@ -145,16 +148,19 @@ def _fit(run: Run, chosen: str, beam_flags: list[str]) -> str:
 
 
 @contextlib.contextmanager
-def _work(run: Run) -> Iterator[str]:
-    """Yield an empty folder for TFT: in the run, where every worker sees it.
+def _work(run: Run, *, local: bool) -> Iterator[str]:
+    """Yield an empty folder for TFT, which every worker sees.
 
-    TensorFlow writes to no bucket; there it is a folder of this machine.
+    It is in the run; but TensorFlow writes to no bucket. There it is a folder of this
+    machine where the job is ``local``, else one in ``engine.work``.
     """
     place = run.path("transform")
     if not store.is_local(place):
-        with tempfile.TemporaryDirectory(prefix="latentlake-") as work:
-            yield work
-        return
+        if local:
+            with tempfile.TemporaryDirectory(prefix="latentlake-") as work:
+                yield work
+            return
+        place = os.path.join(_shared(run), config.digest_of([run.lake.own(), place]))
     store.delete(place)  # what a killed run has left
     os.makedirs(place)
     try:
@@ -163,10 +169,27 @@ def _work(run: Run) -> Iterator[str]:
         store.delete(place)
 
 
+def _shared(run: Run) -> str:
+    """Return the folder that is shared by all hosts."""
+    folder = run.settings.engine.work
+    if folder and store.is_local(folder):
+        return os.path.abspath(folder)
+    raise ConfigError(
+        f"engine.work: found {folder!r}. The lake {run.lake.root} is a bucket, which "
+        "TensorFlow Transform cannot write to, and its workers are on other hosts: "
+        "name a folder that is shared by all of them and by this machine (NFS, a "
+        "mounted volume)."
+    )
+
+
 def _write(
     run: Run, chosen: str, transform_id: str, beam_flags: list[str]
 ) -> dict[str, int]:
-    """Write the examples that are missing; return how many there are of each split."""
+    """Write the examples that are missing; return how many there are of each split.
+
+    What stands is listed in the run's ``examples.json``, with digests.
+    """
+    from pipelines.engine import tally
     from pipelines.stages import transform_job
 
     rows = ranges.read(chosen)
@@ -177,13 +200,15 @@ def _write(
     store.require_free(run.lake.root, needed, "transform")
     plan = ExamplePlan(run.lake, chosen, transform_id)
     files = _files(plan, rows)
+    written = Written(run.path("examples.json"), run.path("tally-transform.json"))
+    job = jobs.of(run, "transform", beam_flags)
     with watch.watching(files, "transform: files of examples"):
-        found = parts.parts_of(rows)
-        transform_job.write_examples(found, plan, run.settings.engine, beam_flags)
+        transform_job.write_examples(parts.parts_of(rows), plan, job, written)
     _sweep(plan, files)
-    return {
+    counts = {
         split: pc.sum(pc.equal(marked["split"], split)).as_py() or 0 for split in SPLITS
     }
+    return counts | tally.take(written.tally)
 
 
 def _files(plan: ExamplePlan, rows: pa.Table) -> set[str]:

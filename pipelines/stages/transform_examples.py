@@ -1,7 +1,8 @@
 """Write the normalised examples of one shard: a file for each split."""
 
+import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "eval")
 BATCH = 256
+LIST_VERSION = 1
 
 
 class ExamplePlan(NamedTuple):
@@ -44,39 +46,97 @@ class ExamplePlan(NamedTuple):
         return f"{self.lake.examples(self.transform_id, split)}/{part.stem}.tfrecord"
 
 
-class ExampleTally(NamedTuple):
-    """How many examples of a part stand.
+class ExampleFile(NamedTuple):
+    """A file of examples, as the run's list has it.
 
     Attributes:
-        train: Those to train on.
-        eval: Those held out.
-        written: How many of them were written now.
+        path: Below the transform's folder of examples.
+        bytes: Its size.
+        sha256: Its digest: who copies it may check the copy.
     """
 
-    train: int
-    eval: int
-    written: int
+    path: str
+    bytes: int
+    sha256: str
+
+
+class ExampleTally(NamedTuple):
+    """What became of a part.
+
+    Attributes:
+        files: Its files, which stand now.
+        skipped: Whether all of them stood before.
+    """
+
+    files: list[ExampleFile]
+    skipped: bool
+
+
+class Written(NamedTuple):
+    """Where a job leaves word of what it wrote.
+
+    Attributes:
+        files: The list of all files of examples.
+        tally: How many parts there were, and how many were done before.
+    """
+
+    files: str
+    tally: str
 
 
 def write_part(part: Part, plan: ExamplePlan, fitted: "Fitted") -> ExampleTally:
     """Write the examples of ``part``; a file that holds them already is left alone."""
     lacking = {}
-    counts = dict.fromkeys(SPLITS, 0)
+    files = []
     rows = parts.rows_of(plan.corpus, part)
     for split in SPLITS:
         wanted = pc.and_(pc.equal(rows["split"], split), rows["example"])
         mine = rows.filter(wanted)
-        counts[split] = mine.num_rows
-        if mine.num_rows and not _stands(plan.file(part, split), mine):
+        if not mine.num_rows:
+            continue
+        standing = _standing(part, plan, split, mine)
+        if standing is None:
             lacking[split] = mine
+        else:
+            files.append(standing)
     if lacking:
         shard = parts.read_shard(plan.lake, part, rows)
         fitted.check(shard.pixels, part.shard)
         for split, mine in lacking.items():
             with store.aside(plan.file(part, split)) as file:
-                tfrecord.write_frames(file, _payloads(mine, shard.pixels, fitted))
-    written = sum(mine.num_rows for mine in lacking.values())
-    return ExampleTally(**counts, written=written)
+                hashed = _Hashed(file)
+                frames = _payloads(mine, shard.pixels, fitted)
+                tfrecord.write_frames(cast("IO[bytes]", hashed), frames)
+            files.append(hashed.listed(part, split))
+    return ExampleTally(files, skipped=not lacking)
+
+
+def write_list(tallies: list[ExampleTally], written: Written) -> None:
+    """Write the list of all files of ``tallies``, and how many were done before."""
+    files = sorted(file for one in tallies for file in one.files)
+    listed = [file._asdict() for file in files]
+    value = {"format_version": LIST_VERSION, "files": listed}
+    skipped = sum(one.skipped for one in tallies)
+    store.write_json(written.files, value)
+    store.write_json(written.tally, {"shards": len(tallies), "skipped": skipped})
+
+
+class _Hashed:
+    """A file that knows the digest of what was written to it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self._size = 0
+
+    def write(self, data: Any) -> int:
+        self._digest.update(data)
+        self._size += len(data)
+        return self._file.write(data)
+
+    def listed(self, part: Part, split: str) -> ExampleFile:
+        path = f"{split}/{part.stem}.tfrecord"
+        return ExampleFile(path, self._size, self._digest.hexdigest())
 
 
 def _payloads(rows: pa.Table, pixels: np.ndarray, fitted: "Fitted") -> Iterator[bytes]:
@@ -92,18 +152,25 @@ def _payloads(rows: pa.Table, pixels: np.ndarray, fitted: "Fitted") -> Iterator[
             yield tfrecord.encode_example(features)
 
 
-def _stands(path: str, rows: pa.Table) -> bool:
-    """Return whether the file at ``path`` holds these images with these labels."""
+def _standing(
+    part: Part, plan: ExamplePlan, split: str, rows: pa.Table
+) -> ExampleFile | None:
+    """Return the part's file of ``split`` where it holds these images and labels."""
+    path = plan.file(part, split)
     if not store.exists(path):
-        return False
+        return None
     found = []
+    data = store.read_bytes(path)
     try:
-        for payload in tfrecord.read_frames(store.read_bytes(path), path):
+        for payload in tfrecord.read_frames(data, path):
             example = tfrecord.decode_example(payload)
             label = example.get(LABEL)
             text = label.decode() if isinstance(label, bytes) else None
             found.append((bytes(example[IMAGE_ID]).decode(), text))
     except (ValueError, KeyError, TypeError):
-        return False
+        return None
     wanted = zip(rows["image_id"].to_pylist(), rows["label"].to_pylist(), strict=True)
-    return found == list(wanted)
+    if found != list(wanted):
+        return None
+    name = f"{split}/{part.stem}.tfrecord"
+    return ExampleFile(name, len(data), hashlib.sha256(data).hexdigest())

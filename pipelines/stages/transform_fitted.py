@@ -8,7 +8,6 @@ import functools
 import json
 import os
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +20,7 @@ from models.spec import ImageShape
 from models.transform import ArtifactError, Transform
 from pipelines import config
 from pipelines.errors import ArtifactMismatch
-from pipelines.lake import folders, store
+from pipelines.lake import folders
 from pipelines.stages import transform_graph as graphs
 
 GRAPH_BATCH = 256
@@ -41,17 +40,14 @@ class Fitted:
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        local = folder
-        if not store.is_local(folder):  # TensorFlow opens no bucket
-            local = os.path.join(tempfile.mkdtemp(prefix="latentlake-"), "transform")
-            folders.fetch(folder, local)
-        try:
-            self.transform = Transform(local)
-        except ArtifactError as error:
-            raise ArtifactMismatch(
-                f"{error} Delete the folder {folder} and run transform again."
-            ) from error
-        self.graph = graphs.load(os.path.join(local, transforms.GRAPH))
+        with folders.at_hand(folder) as local:  # TensorFlow opens no bucket
+            try:
+                self.transform = Transform(local)
+            except ArtifactError as error:
+                raise ArtifactMismatch(
+                    f"{error} Delete the folder {folder} and run transform again."
+                ) from error
+            self.graph = graphs.load(os.path.join(local, transforms.GRAPH))
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
         """Return float32 values of the same shape as ``pixels``."""

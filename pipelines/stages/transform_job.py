@@ -17,16 +17,16 @@ from tensorflow_transform.beam.analyzer_cache import DatasetKey
 
 from models import transform as transforms
 from models.spec import ImageShape
-from pipelines.config import EngineSettings
 from pipelines.engine import options, parts
 from pipelines.engine.analysis_cache import ReadCache, WriteCache
+from pipelines.engine.job import Job
 from pipelines.engine.parts import Part
 from pipelines.lake import folders, store
 from pipelines.lake.layout import Lake
 from pipelines.stages import transform_examples as examples
 from pipelines.stages import transform_fitted as fitted
 from pipelines.stages import transform_graph as graph
-from pipelines.stages.transform_examples import ExamplePlan, ExampleTally
+from pipelines.stages.transform_examples import ExamplePlan, ExampleTally, Written
 
 BATCH_BYTES = 4 * 2**20
 BATCH_IMAGES = 16_384
@@ -52,17 +52,12 @@ class FitPlan(NamedTuple):
     normalise: str
 
 
-def fit(
-    plan: FitPlan,
-    rows: pa.Table,
-    work: str,
-    settings: EngineSettings,
-    beam_flags: list[str],
-) -> str:
-    """Fit the graph on the training images among ``rows``; return its local folder.
+def fit(plan: FitPlan, rows: pa.Table, work: str, job: Job) -> str:
+    """Fit the graph on the training images among ``rows``; return its folder.
 
-    ``work`` is an empty local folder. Nights that were analysed before are taken from
-    the cache; what is new in it is put there when the job is done.
+    ``work`` is an empty folder, which every worker sees. Nights that were analysed
+    before are taken from the cache; what is new in it is put there when the job is
+    done.
     """
     nights = training_nights(plan, rows)
     kept = os.path.join(work, "cache")
@@ -72,7 +67,7 @@ def fit(
     fresh = os.path.join(work, "fresh")
     saved = os.path.join(work, "saved")
     with (
-        options.pipeline(settings, beam_flags) as p,
+        options.pipeline(job.part("fit")) as p,
         tft_beam.Context(temp_dir=os.path.join(work, "temp")),
     ):
         _analyse(p, plan, nights, (kept, fresh), saved)
@@ -177,18 +172,17 @@ class ReadTraining(beam.DoFn):
 
 
 def write_examples(
-    found: list[Part],
-    plan: ExamplePlan,
-    settings: EngineSettings,
-    beam_flags: list[str],
+    found: list[Part], plan: ExamplePlan, job: Job, written: Written
 ) -> None:
     """Write the examples of every part in ``found``; those that stand are left."""
-    with options.pipeline(settings, beam_flags) as p:
+    with options.pipeline(job.part("write")) as p:
         (
             p
             | "Parts" >> beam.Create(found)
             | "Spread" >> beam.Reshuffle()
             | "Write" >> beam.ParDo(WriteExamples(plan))
+            | "Gather" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "List" >> beam.Map(examples.write_list, written)
         )
 
 

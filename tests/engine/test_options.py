@@ -8,6 +8,7 @@ from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
 from pipelines.config import EngineSettings
 from pipelines.engine import options
+from pipelines.engine.job import Job
 from pipelines.errors import ArtifactMismatch
 
 
@@ -27,7 +28,7 @@ class Refuse(beam.DoFn):
 
 
 def run(settings, *given):
-    with options.pipeline(settings, []) as p:
+    with options.pipeline(Job(settings, [])) as p:
         _ = p | beam.Create([1, 2]) | beam.Reshuffle() | beam.ParDo(Refuse(*given))
 
 
@@ -48,7 +49,7 @@ def test_an_accident_on_a_worker_stays_an_accident():
 
 
 def view(settings, flags):
-    found = options.options(settings, flags)
+    found = options.options(Job(settings, flags))
     direct = found.view_as(DirectOptions)
     runner = found.view_as(StandardOptions).runner
     return runner, direct.direct_num_workers, direct.direct_running_mode
@@ -75,7 +76,7 @@ def test_flags_of_beam_win():
 
 
 def test_a_pipeline_runs_in_this_process(tmp_path):
-    with options.pipeline(EngineSettings(workers=2), []) as p:
+    with options.pipeline(Job(EngineSettings(workers=2), [])) as p:
         _ = p | beam.Create([1, 2, 3]) | beam.Map(lambda n: (tmp_path / str(n)).touch())
 
     assert {path.name for path in tmp_path.iterdir()} == {"1", "2", "3"}

@@ -1,0 +1,218 @@
+"""Sends jobs to Flink: checks the cluster first, watches over the job, clears up.
+
+A worker pool that starts another ``python`` than ours makes a job hang without a word;
+so every worker is asked who it is, by a small job with a deadline.
+"""
+
+import contextlib
+import logging
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import grpc  # type: ignore[import-untyped]  # it ships no types
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    PortableOptions,
+)
+from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
+
+from pipelines.engine import probe, watchdog
+from pipelines.engine.flink import Master
+from pipelines.engine.job import Job
+from pipelines.engine.probe import Build
+from pipelines.engine.watchdog import Limits, Watchdog
+from pipelines.errors import ConfigError, LatentlakeError
+from pipelines.lake import store
+
+SERVER_S = 20.0
+QUESTIONS = 4
+"""So many for each slot: that one gets none is then next to impossible."""
+NO_RETRIES = "--number_of_execution_retries=0"
+NO_PACKAGE = "ModuleNotFoundError"
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def sent(job: Job, options: PipelineOptions, flags: list[str]) -> Iterator[None]:
+    """Check the cluster, then watch over the job that the block sends to it.
+
+    ``flags`` are those that ``options`` were made of.
+
+    Raises:
+        LatentlakeError: The cluster cannot take the job, or the job was cancelled
+            because it had stopped moving; the message names the host and the cure.
+    """
+    master = _check(job, options, flags)
+    settings = job.settings
+    limits = Limits(settings.stall_limit_s, settings.time_limit_s)
+    with watchdog.watched(master, job.name, limits) as dog:
+        try:
+            yield
+        except RuntimeError as error:
+            raise _why(error, dog, master) from error
+
+
+def _why(error: RuntimeError, dog: Watchdog, master: Master) -> Exception:
+    """Return what became of a job that failed, in a sentence."""
+    if dog.reason:
+        return LatentlakeError(
+            f"{master.address}: the job was cancelled, since {dog.reason}. Look at the "
+            "log of the worker pool on that host: most often its python cannot start "
+            "a worker, or a read hangs. Then run the same command again; what is done "
+            "stays. A job of slower steps wants a higher engine.stall_limit_s."
+        )
+    found = dog.job()
+    if found is None:
+        return error
+    first = str(error).partition("\n")[0]
+    return LatentlakeError(
+        f"{first} It failed on {master.failed_at(found.id)}; all that Flink knows is "
+        f"at {master.address}/#/job/completed/{found.id}/exceptions"
+    )
+
+
+def _check(job: Job, options: PipelineOptions, flags: list[str]) -> Master:
+    """Return the master, once it is sure that the job can run on its workers.
+
+    It takes seconds. A job that an earlier attempt of the stage left is cancelled.
+    """
+    began = time.monotonic()
+    flink = options.view_as(FlinkRunnerOptions)
+    options.view_as(GoogleCloudOptions).job_name = job.name
+    master = Master(flink.flink_master)
+    slots = master.slots()
+    if flink.parallelism in (None, -1):
+        flink.parallelism = slots.total
+    wanted = flink.parallelism
+    if slots.total < max(1, wanted):
+        raise LatentlakeError(
+            f"engine.master {master.address}: the cluster has {slots.total} slots on "
+            f"{len(master.hosts())} hosts, and the job wants {wanted}. Start more task "
+            "managers, or lower engine.parallelism; then run the same command again."
+        )
+    flags_of_server(options)
+    left = [one for one in master.jobs(job.name.partition("/")[0]) if not one.is_over]
+    if left:
+        log.warning("Flink: cancelling what an earlier attempt of this stage left")
+        master.cancel(left)
+    small = [f"--job_name={job.name}/check", f"--parallelism={wanted}", NO_RETRIES]
+    _ask_workers(job, PipelineOptions([*flags, *small]), master, wanted)
+    seconds = time.monotonic() - began
+    hosts = ", ".join(master.hosts())
+    log.info("Flink: %d slots on %s answer (%.1f s)", wanted, hosts, seconds)
+    return master
+
+
+def flags_of_server(options: PipelineOptions) -> set[str] | None:
+    """Return the flags that Beam's job server knows, ``None`` where there is none yet.
+
+    Raises:
+        LatentlakeError: It does not answer.
+    """
+    address = options.view_as(PortableOptions).job_endpoint
+    if not address or address == "embed":
+        return None
+    with grpc.insecure_channel(address) as channel:
+        server = beam_job_api_pb2_grpc.JobServiceStub(channel)
+        request = beam_job_api_pb2.DescribePipelineOptionsRequest()
+        try:
+            answer = server.DescribePipelineOptions(request, timeout=SERVER_S)
+        except grpc.RpcError as error:
+            raise LatentlakeError(
+                f"engine.job_server {address}: Beam's job server does not answer "
+                f"({error.code().name}). Start it (`make flink-up` on this machine), "
+                "or mend the address; then run the same command again."
+            ) from error
+    return {one.name for one in answer.options}
+
+
+def _ask_workers(
+    job: Job, options: PipelineOptions, master: Master, slots: int
+) -> None:
+    """Raise an error unless every host answers, and runs what we run."""
+    folder = f"{job.folder}-{uuid.uuid4().hex}"
+    limits = Limits(job.settings.stall_limit_s, job.settings.check_limit_s)
+    try:
+        with watchdog.watched(master, f"{job.name}/check", limits) as dog:
+            try:
+                _run_probe(options, folder, master.address, slots * QUESTIONS)
+            except RuntimeError as error:
+                raise _no_answer(error, dog, master) from error
+        answers = [store.read_json(f"{folder}/{one}") for one in store.names(folder)]
+    finally:
+        store.delete(folder)
+    _judge(answers, master, slots, job.folder)
+
+
+def _run_probe(
+    options: PipelineOptions, folder: str, master: str, questions: int
+) -> None:
+    with beam.Pipeline(options=options) as p:
+        (
+            p
+            | "Questions" >> beam.Create(range(questions), reshuffle=False)
+            | "Spread" >> beam.Reshuffle()
+            | "Ask" >> beam.ParDo(probe.Ask(folder, master))
+        )
+
+
+def _no_answer(error: RuntimeError, dog: Watchdog, master: Master) -> Exception:
+    if dog.reason and dog.waited_on:
+        return LatentlakeError(
+            f"{', '.join(dog.waited_on)}: no worker answered ({dog.reason}). Most "
+            "often the worker pool beside the task manager starts a `python` that "
+            "cannot import Beam: its log on that host says why. Put the interpreter "
+            "that latentlake is installed in first on the pool's PATH, start the pool "
+            "anew, and run the same command again."
+        )
+    if dog.reason:
+        return LatentlakeError(
+            f"{master.address}: the small job that asks the workers was cancelled, "
+            f"since {dog.reason}. Wait for the jobs that hold the slots, or add hosts; "
+            "then run the same command again."
+        )
+    found = dog.job()
+    host = master.failed_at(found.id) if found else master.address
+    if NO_PACKAGE in str(error):
+        line = next(one for one in str(error).splitlines() if NO_PACKAGE in one)
+        return ConfigError(
+            f"{host}: a worker cannot import our package ({line.strip()}). Install "
+            f"{probe.build().words} in the environment of the worker pool on that "
+            "host, and start the pool anew."
+        )
+    first = str(error).partition("\n")[0]
+    return LatentlakeError(
+        f"{host}: no worker can be started there ({first}). See that a Beam worker "
+        "pool listens beside every task manager, where engine.worker_pool says, and "
+        "run the same command again."
+    )
+
+
+def _judge(
+    answers: list[dict[str, Any]], master: Master, slots: int, folder: str
+) -> None:
+    """Raise :class:`ConfigError` where ``answers`` are not those of our like."""
+    if len(answers) < slots:
+        raise ConfigError(
+            f"{folder}: {slots} workers were asked to write there, and {len(answers)} "
+            f"files are seen from here. Hosts {', '.join(master.hosts())} must see the "
+            "same lake: a bucket, or a folder that is shared by all."
+        )
+    ours = probe.build()
+    for one in answers:
+        theirs = Build(*(one[field] for field in Build._fields))
+        if theirs != ours:
+            raise ConfigError(
+                f"{one['host']}: its workers run {theirs.words}, by "
+                f"{one['executable']}, and this stage is {ours.words}. Install the "
+                "same on that host and start its worker pool anew."
+            )
+    hosts = Counter(one["host"] for one in answers)
+    log.debug("Flink: answers by host: %s", dict(hosts))

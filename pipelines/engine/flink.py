@@ -1,0 +1,142 @@
+"""What a Flink job manager is asked over its web interface, and told."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from pipelines.engine import job as jobs
+from pipelines.errors import LatentlakeError
+
+ANSWER_S = 10.0
+CANCEL_S = 60.0
+PAUSE_S = 0.5
+OVER = {"FINISHED", "FAILED", "CANCELED", "SUSPENDED"}
+
+
+class FlinkJob(NamedTuple):
+    """A job as the master lists it.
+
+    Attributes:
+        id: Its number there.
+        name: What its submitter called it.
+        state: RUNNING, FINISHED, FAILED …
+    """
+
+    id: str
+    name: str
+    state: str
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it will not go on."""
+        return self.state in OVER
+
+
+class Slots(NamedTuple):
+    """How much can run at a time.
+
+    Attributes:
+        total: Slots of all task managers.
+        free: Those without work.
+    """
+
+    total: int
+    free: int
+
+
+class Master:
+    """A Flink job manager, by its web address."""
+
+    def __init__(self, address: str) -> None:
+        self.address = (address if "://" in address else f"http://{address}").rstrip(
+            "/"
+        )
+
+    def slots(self) -> Slots:
+        """Return how many slots there are, and how many are free."""
+        found = self._get("/overview")
+        return Slots(found["slots-total"], found["slots-available"])
+
+    def hosts(self) -> list[str]:
+        """Return the address of the host of every task manager."""
+        paths = (one["path"] for one in self._get("/taskmanagers")["taskmanagers"])
+        return sorted(urlsplit(path).hostname or path for path in paths)
+
+    def jobs(self, name: str | None = None) -> list[FlinkJob]:
+        """Return the jobs that the master knows, or those of one stage's name."""
+        found = [
+            FlinkJob(one["jid"], one["name"], one["state"])
+            for one in self._get("/jobs/overview")["jobs"]
+        ]
+        return [one for one in found if name is None or jobs.is_of(one.name, name)]
+
+    def details(self, job_id: str) -> dict[str, Any]:
+        """Return what the master says of one job: its state, its vertices."""
+        return dict(self._get(f"/jobs/{job_id}"))
+
+    def unfinished(self, job_id: str) -> list[tuple[str, str, str]]:
+        """Return task, host and state of every task of a job that is not done."""
+        found = []
+        for vertex in self.details(job_id)["vertices"]:
+            if vertex["status"] == "FINISHED":
+                continue
+            path = f"/jobs/{job_id}/vertices/{vertex['id']}"
+            for task in self._get(path)["subtasks"]:
+                if task["status"] != "FINISHED":
+                    host = task.get("endpoint") or task.get("host") or "no host"
+                    name = (vertex["name"], host.split(":")[0], task["status"])
+                    found.append(name)
+        return found
+
+    def failed_at(self, job_id: str) -> str:
+        """Return the host on which a job failed, by what the master noted."""
+        history = self._get(f"/jobs/{job_id}/exceptions").get("exceptionHistory", {})
+        for one in history.get("entries", []):
+            place = one.get("endpoint") or one.get("location")
+            if place:
+                return str(place).split(":")[0]
+        return "a host that Flink does not name"
+
+    def cancel(self, found: list[FlinkJob]) -> None:
+        """Cancel these jobs and wait until they are over.
+
+        Raises:
+            LatentlakeError: One goes on all the same.
+        """
+        wanted = {one.id for one in found if not one.is_over}
+        for job_id in wanted:
+            self._ask(f"/jobs/{job_id}?mode=cancel", "PATCH")
+        until = time.monotonic() + CANCEL_S
+        while wanted & {one.id for one in self.jobs() if not one.is_over}:
+            if time.monotonic() > until:
+                raise LatentlakeError(
+                    f"{self.address}: job {', '.join(wanted)} was cancelled and is "
+                    f"still there after {CANCEL_S:.0f} s. Look at it in the dashboard, "
+                    "then run the same command again."
+                )
+            time.sleep(PAUSE_S)
+
+    def _get(self, path: str) -> Any:
+        return json.loads(self._ask(path, "GET"))
+
+    def _ask(self, path: str, method: str) -> bytes:
+        request = urllib.request.Request(f"{self.address}{path}", method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
+                return bytes(answer.read())
+        except urllib.error.HTTPError as error:
+            why = f"answers {error.code} to {method} {path}"
+            raise self._unreached(why) from error
+        except (OSError, ValueError) as error:
+            why = f"does not answer ({getattr(error, 'reason', error)})"
+            raise self._unreached(why) from error
+
+    def _unreached(self, why: str) -> LatentlakeError:
+        return LatentlakeError(
+            f"engine.master {self.address}: Flink's job manager {why}. Start it "
+            "(`make flink-up` on this machine), or mend the address; then run the same "
+            "command again."
+        )
