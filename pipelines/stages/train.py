@@ -49,11 +49,13 @@ def run(run: Run, beam_flags: list[str]) -> StageResult:
 
 def _train(run: Run, transform_id: str) -> dict[str, Any]:
     """Fit a candidate and put it in the lake; return its card."""
-    from models import device, fit
+    from models import device
 
+    began = time.perf_counter()
     why = device.choose().why
     device.choose_backend()
-    began = time.perf_counter()
+    from models import fit  # not before: this imports Keras
+
     with (
         tempfile.TemporaryDirectory(prefix="latentlake-") as work,
         train_examples.at_hand(run, transform_id) as examples,

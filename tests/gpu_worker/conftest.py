@@ -125,11 +125,11 @@ def site(tmp_path: pathlib.Path) -> Iterator[Site]:
         airflow_parts.down(home)
 
 
-def write_digits(digits: Any, folder: pathlib.Path) -> None:
-    """Write three thousand digits, one folder a label."""
+def write_digits(digits: Any, folder: pathlib.Path, of_five: int = 3) -> None:
+    """Write some thousand digits, one folder a label."""
     images, labels = digits.digits()
     for number in range(0, 5000, 5):
-        for place in range(number, number + 3):
+        for place in range(number, number + of_five):
             path = folder / str(labels[place]) / f"{place}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(digits.encoded(images[place], "PNG"))
@@ -140,7 +140,7 @@ def small_night(tmp_path: pathlib.Path) -> tuple[pathlib.Path, str]:
     """Return a lake and its run, ready to be trained on."""
     import digits
 
-    write_digits(digits, tmp_path / "images")
+    write_digits(digits, tmp_path / "images", of_five=1)
     settings = DATASET.format(source=tmp_path / "images").replace("= 10", "= 3")
     (tmp_path / "tiny.toml").write_text(settings)
     lake, run_id = tmp_path / "lake", "2026-01-01-1"

@@ -128,6 +128,7 @@ def test_the_trainers_environment_trains_what_the_whole_one_prepared(
     assert without_seconds(history) == without_seconds(other)
     words = ["evaluate", "tiny", "--lake", str(lake), "--run-id", run_id]
     judged = subprocess.run([sys.executable, "-m", "pipelines", *words], check=False)
-    assert judged.returncode in (0, 3)  # it was judged, however well it did
-    manifest = json.loads((history.parents[1] / "evaluate.json").read_text())
-    assert manifest["figures"]["candidate"]["psnr"] > 0
+    space_id = json.loads((history.parents[1] / "train.json").read_text())["wrote"]
+    said = (history.parents[1] / "evaluate.json").read_text()
+    assert judged.returncode in (0, 3), said  # it was judged, either way
+    assert space_id["space_id"] in said
