@@ -134,7 +134,7 @@ class Server:
         self._folder.mkdir(parents=True, exist_ok=True)
         address = f"{self._host}:{self._port}"
         command = [str(built()), "--port", address, "--region", REGION]
-        # Without --keep-alive: with it, one in a hundred of PyArrow's uploads is refused.
+        # Without --keep-alive: with it, one of PyArrow's uploads in 100 is refused.
         command += ["--quiet", "posix"]
         if not _keeps_attributes(self._folder):
             aside = self._folder.with_name(f"{self._folder.name}.attributes")
