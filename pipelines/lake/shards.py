@@ -117,8 +117,9 @@ def read_shard(path: str) -> Shard:
         pixels = np.frombuffer(b"".join(planes), np.uint8)
         pixels = pixels.reshape(len(planes), *shape)
     except (ValueError, KeyError) as error:
+        said = str(error).removeprefix(f"{path}: ").partition(". ")[0]
         raise ArtifactMismatch(
-            f"{path}: this shard cannot be read: {error}. Delete it together with "
+            f"{path}: this shard cannot be read: {said}. Delete it together with "
             "the .parquet file beside it, and run ingest for its night again."
         ) from error
     return Shard(image_ids, pixels, labels)

@@ -84,8 +84,11 @@ def test_a_flipped_bit_is_refused_by_name(tmp_path):
     data[-100] ^= 1
     path.write_bytes(data)
 
-    with pytest.raises(ArtifactMismatch, match=r"one\.tfrecord.*record 1"):
+    with pytest.raises(ArtifactMismatch, match=r"one\.tfrecord.*record 1") as caught:
         shards.read_shard(str(path))
+
+    assert str(caught.value).count(str(path)) == 1
+    assert str(caught.value).count("elete") == 1
 
 
 def test_an_inventory_gives_back_its_rows_and_counts(tmp_path):
