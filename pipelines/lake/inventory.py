@@ -102,12 +102,10 @@ def diff(run: Run, listing: pa.Table, roots: Sequence[str]) -> Due:
         if not same_spec:
             _require_covered(run, absent.filter(pc.invert(covered)))
         held_out = split_sql(run.settings.split, "b.image_id")
-        db.execute(_JUDGED.format(held_out=held_out), [same_spec])
-        due = db.execute(_DUE).to_arrow_table()
-        counts = db.execute(_COUNTS).to_arrow_table().to_pylist()[0]
+        due = db.execute(_DUE.format(held_out=held_out), [same_spec]).to_arrow_table()
         ids = db.execute(_KNOWN_IDS, [f"{run.image_spec_id}/"]).to_arrow_table()
     gone = pa.table({"source_uri": absent.filter(covered)})
-    return Due(due, counts | {"gone": gone.num_rows}, gone, ids["image_id"])
+    return Due(due, _counts(listing, due, gone), gone, ids["image_id"])
 
 
 def stage(run: Run, tonight: pa.Table, gone: Sequence[str]) -> Resolved:
@@ -159,6 +157,17 @@ def corpus_of(base: pa.Table, put: pa.Table | None) -> pa.Table:
         db.register("base", base)
         db.register("put", tables.IMAGES_SCHEMA.empty_table() if put is None else put)
         return db.execute(_CORPUS).to_arrow_table()
+
+
+def _counts(listing: pa.Table, due: pa.Table, gone: pa.Table) -> dict[str, int]:
+    new = pc.sum(pc.equal(due["was"], "new")).as_py() or 0
+    return {
+        "listed": listing.num_rows,
+        "new": new,
+        "changed": due.num_rows - new,
+        "known": listing.num_rows - due.num_rows,
+        "gone": gone.num_rows,
+    }
 
 
 def _spec_of_base(run: Run) -> str:
@@ -234,31 +243,21 @@ SELECT source_uri FROM base ANTI JOIN listing USING (source_uri)
 WHERE status <> 'gone' ORDER BY source_uri
 """
 
-_JUDGED = """
-CREATE TEMP TABLE judged AS
-SELECT l.*, CASE
-    WHEN b.source_uri IS NULL OR b.status = 'gone' THEN 'new'
-    WHEN $1
+_DUE = """
+SELECT l.*, CASE WHEN b.source_uri IS NULL OR b.status = 'gone' THEN 'new'
+    ELSE 'changed' END AS was
+FROM listing l LEFT JOIN base b USING (source_uri)
+WHERE NOT coalesce(
+    $1 AND b.status <> 'gone'
         AND b.reason IS DISTINCT FROM 'missing'  -- it may be there by now
         AND coalesce(l.bytes, b.bytes) IS NOT DISTINCT FROM b.bytes
         AND make_timestamptz(l.modified) IS NOT DISTINCT FROM b.modified
         AND l.etag IS NOT DISTINCT FROM b.etag
         AND l.label IS NOT DISTINCT FROM b.label
-        AND coalesce(l.split, {held_out}) IS NOT DISTINCT FROM b.split
-    THEN 'known' ELSE 'changed' END AS was
-FROM listing l LEFT JOIN base b USING (source_uri)
-"""
-
-_DUE = """
-SELECT * FROM judged WHERE was <> 'known'
+        AND coalesce(l.split, {held_out}) IS NOT DISTINCT FROM b.split,
+    FALSE  -- the base has no such entry
+)
 ORDER BY container, "offset" NULLS FIRST, source_uri
-"""
-
-_COUNTS = """
-SELECT count(*) AS listed, count(*) FILTER (was = 'new') AS new,
-    count(*) FILTER (was = 'changed') AS changed,
-    count(*) FILTER (was = 'known') AS known
-FROM judged
 """
 
 _KNOWN_IDS = """
