@@ -1,6 +1,9 @@
 import os
+import subprocess
 
+import postgres_server
 import pytest
+from pyiceberg.catalog import load_catalog
 
 from pipelines.commands import release, rollback, status
 from pipelines.errors import ArtifactMismatch, ConfigError, Unreachable
@@ -204,3 +207,38 @@ def test_a_server_lost_before_the_move_moves_nothing(server, nights, monkeypatch
 
     assert len(nights.rows("image_id")) == 2
     assert pointer.read(nights.lake).space_id == "space-one"
+
+
+def test_a_dump_brings_back_what_stood_and_the_next_night_the_rest(
+    server, catalog, nights, tmp_path
+):
+    publish.run(nights.night("2026-01-01", FIRST), [])
+    plain = catalog.replace("+psycopg2", "")
+    tools = postgres_server.programs()
+    dump = ["--format=custom", f"--file={tmp_path}/dump", plain]
+    subprocess.run([tools / "pg_dump", *dump], check=True)
+    publish.run(nights.night("2026-01-02", {"/src/c": "cow"}), [])
+
+    back = ["--clean", "--if-exists", f"--dbname={plain}", f"{tmp_path}/dump"]
+    subprocess.run([tools / "pg_restore", *back], check=True)
+
+    assert len(nights.rows("image_id")) == 2
+    publish.run(nights.night("2026-01-03", {"/src/c": "cow"}), [])
+    assert len(nights.rows("image_id")) == 3
+
+
+def test_a_lake_moves_from_sqlite_by_registering_its_tables(
+    catalog, nights, monkeypatch
+):
+    monkeypatch.delenv(VARIABLE)
+    publish.run(nights.night("2026-01-01", FIRST), [])
+    monkeypatch.setenv(VARIABLE, catalog)
+    old = f"sqlite:///{nights.lake.catalog_file}"
+    one, two = (load_catalog("latentlake", type="sql", uri=u) for u in (old, catalog))
+    two.create_namespace_if_not_exists("digits")
+    for name in ("digits.images", "digits.features"):
+        two.register_table(name, one.load_table(name).metadata_location)
+
+    publish.run(nights.night("2026-01-02", {"/src/c": "cow"}), [])
+
+    assert len(nights.rows("image_id")) == 3
