@@ -5,7 +5,8 @@ before it is up fails), waits until the DAGs are there and says where to look. `
 stops them, and whatever they started.
 
 Airflow's own database is a SQLite file, or the Postgres that LATENTLAKE_AIRFLOW_DB
-names; on Postgres several schedulers may share the work (``--schedulers 2``).
+names; on Postgres several schedulers may share the work (``--schedulers 2``). With
+``--train-queue gpu`` trainings wait for a worker of deploy/servers/edge_worker.py.
 """
 
 import argparse
@@ -27,12 +28,22 @@ def main() -> None:
     parser.add_argument("--home", type=pathlib.Path, default=CHECKOUT / ".airflow")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--schedulers", type=int, default=1)
+    parser.add_argument("--train-queue", help="train on Edge workers of this queue")
     given = parser.parse_args()
     home = given.home.absolute()
     if given.verb == "down":
         say("Airflow is down." if parts.down(home) else "Airflow is not up.")
     else:
-        up(home, given.port, schedulers=given.schedulers)
+        extra = elsewhere(given.port, given.train_queue) if given.train_queue else None
+        up(home, given.port, schedulers=given.schedulers, extra=extra)
+
+
+def elsewhere(port: int, queue: str) -> dict[str, str]:
+    """Return what sends the train tasks to workers that are somewhere else."""
+    sys.path.append(str(CHECKOUT / "deploy" / "servers"))
+    import edge_worker
+
+    return edge_worker.central(f"http://127.0.0.1:{port}", queue)
 
 
 def up(

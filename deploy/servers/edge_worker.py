@@ -1,11 +1,12 @@
 """An Airflow worker that is somewhere else: tasks of one queue come to it over HTTP.
 
-    python deploy/servers/edge_worker.py [--queue gpu] [--airflow http://HOST:8080]
+    python deploy/local/airflow.py up --train-queue gpu
+    python deploy/servers/edge_worker.py [--queue gpu] [--airflow http://127.0.0.1:8080]
 
-It needs no database and no broker, only the address of Airflow's API and the secret
-that both share, ``AIRFLOW__API_AUTH__JWT_SECRET`` (``.airflow/jwt_secret`` of the
-Airflow that ``make up`` starts). Airflow itself must be started with what ``central``
-returns.
+It needs no database and no broker, only the address of Airflow's API, the secret that
+both share (``.airflow/jwt_secret``, or ``AIRFLOW__API_AUTH__JWT_SECRET``) and the same
+``LATENTLAKE_LAKE`` and ``LATENTLAKE_DATASETS``. Airflow itself must be started with
+what ``central`` returns.
 """
 
 import argparse
@@ -161,30 +162,46 @@ def main() -> None:
     """Work for the Airflow that the command line names, until Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--queue", default="gpu")
-    parser.add_argument("--airflow", default="http://localhost:8080")
+    parser.add_argument("--airflow", default="http://127.0.0.1:8080")
     parser.add_argument("--home", type=pathlib.Path, default=CHECKOUT / ".edge")
-    given = parser.parse_args()
     secret = CHECKOUT / ".airflow" / "jwt_secret"
-    ours = {
-        "AIRFLOW__CORE__DAGS_FOLDER": str(CHECKOUT / "dags"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{given.airflow}/execution/",
-        "LATENTLAKE_PYTHON": sys.executable,
-        **(
-            {"AIRFLOW__API_AUTH__JWT_SECRET": secret.read_text()}
-            if secret.exists()
-            else {}
-        ),
-        **central(given.airflow, given.queue),
-    }
+    parser.add_argument("--secret", type=pathlib.Path, default=secret, metavar="FILE")
+    given = parser.parse_args()
+    env = of_a_person(given.airflow.rstrip("/"), given.queue, given.secret)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with (
         contextlib.suppress(KeyboardInterrupt),
-        working(ours | os.environ, given.home.absolute(), queue=given.queue) as worker,
+        working(env, given.home.absolute(), queue=given.queue) as worker,
     ):
         print(f"{worker.name} works on queue {given.queue}; Ctrl-C stops it.")
         print(f"What it says is in {worker.log}", flush=True)
         raise SystemExit(worker.wait())
+
+
+def of_a_person(url: str, queue: str, secret: pathlib.Path) -> dict[str, str]:
+    """Return the environment of a worker for the Airflow at ``url``.
+
+    What the caller's environment says wins: the lake, the datasets, keys, interpreter.
+    """
+    shared = "AIRFLOW__API_AUTH__JWT_SECRET"
+    if shared not in os.environ and not secret.exists():
+        raise SystemExit(
+            f"{secret}: is missing. Airflow and its workers share a secret: set "
+            f"{shared}, or copy the file from the host of Airflow and give --secret."
+        )
+    ours = {
+        "AIRFLOW__CORE__DAGS_FOLDER": str(CHECKOUT / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "LATENTLAKE_DATASETS": str(CHECKOUT / "dags" / "datasets"),
+        "LATENTLAKE_LAKE": str(CHECKOUT / "lake"),
+        "LATENTLAKE_PYTHON": sys.executable,
+        "PYTHONUNBUFFERED": "1",
+        **central(url, queue),
+    }
+    if secret.exists():
+        ours[shared] = secret.read_text()
+    return ours | dict(os.environ)
 
 
 if __name__ == "__main__":
