@@ -16,7 +16,9 @@ import sys
 
 HERE = pathlib.Path(__file__).parent
 RESULTS = HERE / "results.md"
-SCRIPTS = ("decode", "ingest", "transform", "train", "encode", "publish", "night")
+SCRIPTS = (
+    "decode", "ingest", "transform", "train", "encode", "publish", "night", "flink",
+)  # fmt: skip
 HEAD = "| figure | ours | limit | ratio | target | unit |\n|---|---:|---:|---:|---|---|"
 
 

@@ -1,4 +1,4 @@
-"""A Flink cluster of this machine: ``python deploy/flink/flink_cluster.py up``, ``down``.
+"""A Flink cluster of this machine: ``python deploy/flink/flink_cluster.py up|down``.
 
 A job manager and task managers, each on a host of its own (a network namespace on a
 bridge, as root), a Beam worker pool beside each task manager, and Beam's job server.

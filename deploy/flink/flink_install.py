@@ -1,7 +1,7 @@
 """What a Flink of this machine is made of, fetched and built once: jars and Java.
 
-The Flink distribution is the wheel's of ``apache-flink-libraries`` in an environment of
-its own (its Beam is older than ours); the job server is built by Maven from ``pom.xml``.
+Flink itself is the package ``apache-flink-libraries``, in a folder of its own and
+without what it asks for (an older Beam); Maven builds the job server from ``pom.xml``.
 """
 
 import os
@@ -44,7 +44,7 @@ def require() -> None:
 
 
 def cache() -> pathlib.Path:
-    """Return where the jars are kept; ``LATENTLAKE_FLINK_CACHE`` names another place."""
+    """Return where the jars are kept (else where ``LATENTLAKE_FLINK_CACHE`` says)."""
     return pathlib.Path(os.environ.get("LATENTLAKE_FLINK_CACHE") or CACHE)
 
 

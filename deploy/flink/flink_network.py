@@ -1,4 +1,4 @@
-"""Hosts on one machine: network namespaces on a bridge, named after a cluster's home."""
+"""Hosts on one machine: network namespaces on a bridge, named after a home."""
 
 import contextlib
 import hashlib

@@ -72,7 +72,8 @@ def java(kind: str, folder: pathlib.Path, values: dict[str, object]) -> list[str
         f"-Dlog4j.configurationFile=file:{CONF / 'log4j.properties'}",
         *(f"--add-opens={one}=ALL-UNNAMED" for one in OPENED),
         "-cp",
-        f"{flink_install.libraries()}/*:{flink_install.job_server_jar()}",  # Flink first
+        # the job server's jar holds what Beam does on the hosts; Flink's own come first
+        f"{flink_install.libraries()}/*:{flink_install.job_server_jar()}",
         MASTER if kind == "master" else WORKER,
         "--configDir",
         str(folder),

@@ -78,26 +78,31 @@ class Master:
         return dict(self._get(f"/jobs/{job_id}"))
 
     def unfinished(self, job_id: str) -> list[tuple[str, str, str]]:
-        """Return task, host and state of every task of a job that is not done."""
-        found = []
-        for vertex in self.details(job_id)["vertices"]:
-            if vertex["status"] == "FINISHED":
-                continue
+        """Return task, host and state of what all the rest of a job waits for.
+
+        These are the open tasks of its first step that is not done; later steps run
+        as well, but only wait for its output.
+        """
+        for vertex in self.details(job_id)["vertices"]:  # in the order of the data
             path = f"/jobs/{job_id}/vertices/{vertex['id']}"
-            for task in self._get(path)["subtasks"]:
-                if task["status"] != "FINISHED":
-                    host = task.get("endpoint") or task.get("host") or "no host"
-                    name = (vertex["name"], host.split(":")[0], task["status"])
-                    found.append(name)
-        return found
+            tasks = (
+                [] if vertex["status"] == "FINISHED" else self._get(path)["subtasks"]
+            )
+            found = [
+                (vertex["name"], _host(task), task["status"])
+                for task in tasks
+                if task["status"] != "FINISHED"
+            ]
+            if found:
+                return found
+        return []
 
     def failed_at(self, job_id: str) -> str:
         """Return the host on which a job failed, by what the master noted."""
         history = self._get(f"/jobs/{job_id}/exceptions").get("exceptionHistory", {})
         for one in history.get("entries", []):
-            place = one.get("endpoint") or one.get("location")
-            if place:
-                return str(place).split(":")[0]
+            if one.get("endpoint") or one.get("host"):
+                return _host(one)
         return "a host that Flink does not name"
 
     def cancel(self, found: list[FlinkJob]) -> None:
@@ -140,3 +145,8 @@ class Master:
             "(`make flink-up` on this machine), or mend the address; then run the same "
             "command again."
         )
+
+
+def _host(task: dict[str, Any]) -> str:
+    place = task.get("endpoint") or task.get("host") or "no host"
+    return str(place).split(":")[0]

@@ -1,0 +1,93 @@
+"""A job that nobody waits for any more does not go on, and one that hangs is told."""
+
+import signal
+import time
+
+import pytest
+
+from pipelines.engine.flink import Master
+
+pytestmark = pytest.mark.slow
+PATIENCE_S = 300
+LARGE = {"height": 256, "width": 256}
+"""So large that a job takes a while."""
+
+
+def wait_for(ready, what):
+    until = time.monotonic() + PATIENCE_S
+    while not (found := ready()):
+        assert time.monotonic() < until, f"waited for {what}"
+        time.sleep(0.2)
+    return found
+
+
+def at_work(cluster):
+    """Return the stage's own job, once it runs."""
+    found = Master(cluster.master).jobs()
+    return [one for one in found if not one.is_over and not one.name.endswith("/check")]
+
+
+def test_a_stage_that_is_told_to_stop_cancels_its_job(cluster, place, source):
+    one = place("stopped", source, cluster.engine(), image=LARGE)
+    process = one.start("ingest")
+    (job,) = wait_for(lambda: at_work(cluster), "the job to run")
+
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=PATIENCE_S)
+
+    assert process.returncode == 128 + signal.SIGTERM, said
+    states = {one.id: one.state for one in Master(cluster.master).jobs()}
+    assert states[job.id] == "CANCELED"
+
+
+def test_a_retry_first_cancels_what_a_killed_attempt_left(cluster, place, source):
+    one = place("killed", source, cluster.engine(), image=LARGE)
+    process = one.start("ingest")
+    (job,) = wait_for(lambda: at_work(cluster), "the job to run")
+    process.kill()
+    process.communicate()
+    assert job.id in {left.id for left in at_work(cluster)}
+
+    manifest = one.run("ingest")
+
+    states = {one.id: one.state for one in Master(cluster.master).jobs()}
+    assert states[job.id] == "CANCELED"
+    assert manifest["counts"]["accepted"] > 9_900
+
+
+def test_a_job_that_does_not_move_is_cancelled_and_says_what_it_waited_for(
+    cluster, place, source
+):
+    engine = cluster.engine() | {"stall_limit_s": 20}
+    one = place("stalled", source, engine, image=LARGE)
+    process = one.start("ingest")
+    wait_for(lambda: at_work(cluster), "the job to run")
+    stopped = frozen(cluster)
+
+    try:
+        said, _ = process.communicate(timeout=PATIENCE_S)
+    finally:
+        for worker in stopped:
+            worker.resume()
+
+    assert process.returncode == 1, said
+    assert "it has not moved for 20 s; it waited for" in said
+    assert any(host in said for host in cluster.workers)
+    assert not at_work(cluster)
+
+
+def frozen(cluster):
+    """Stop every Python worker of the cluster in its tracks."""
+    import flink_parts
+
+    def workers():
+        return [
+            one
+            for one in flink_parts.processes(cluster.home)
+            if any("SdkHarness" in word for word in one.cmdline())
+        ]
+
+    found = wait_for(workers, "a Python worker")
+    for worker in found:
+        worker.suspend()
+    return found
