@@ -50,6 +50,8 @@ def options(job: Job) -> PipelineOptions:
     Raises:
         ConfigError: A flag or a runner is none that Beam has.
     """
+    # It warns of flags that it does not know; that is for us to judge.
+    logging.getLogger("apache_beam.options").setLevel(logging.ERROR)
     flags = flags_of(job)
     found = _parsed(flags)
     standard = found.view_as(StandardOptions)
@@ -162,7 +164,6 @@ def pipeline(job: Job) -> Iterator[beam.Pipeline]:
         LatentlakeError: One that a worker raised, of the class that it was.
     """
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
-    logging.getLogger("apache_beam.options").setLevel(logging.ERROR)
     found = options(job)
     flink = found.view_as(StandardOptions).runner == FLINK_RUNNER
     if not flink or found.view_as(FlinkRunnerOptions).flink_master.startswith("["):

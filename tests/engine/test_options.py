@@ -9,7 +9,7 @@ from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 from pipelines.config import EngineSettings
 from pipelines.engine import options
 from pipelines.engine.job import Job
-from pipelines.errors import ArtifactMismatch
+from pipelines.errors import ArtifactMismatch, ConfigError
 
 
 class Refuse(beam.DoFn):
@@ -80,3 +80,31 @@ def test_a_pipeline_runs_in_this_process(tmp_path):
         _ = p | beam.Create([1, 2, 3]) | beam.Map(lambda n: (tmp_path / str(n)).touch())
 
     assert {path.name for path in tmp_path.iterdir()} == {"1", "2", "3"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--no_such_flag=1"], "--no_such_flag"),
+        (["stray"], "stray"),
+        (["--runner=Moon"], "--runner=Moon"),
+        (["--runner=DaskRunner"], "loses data"),
+        (["--direct_num_workers=many"], "invalid int value"),
+    ],
+)
+def test_a_flag_that_beam_does_not_have_is_an_error_and_no_warning(flags, said):
+    with pytest.raises(ConfigError, match=said):
+        options.options(Job(EngineSettings(), flags))
+
+
+def test_flags_of_the_settings_come_before_those_given():
+    settings = EngineSettings(flags=("--direct_num_workers=3",))
+
+    assert view(settings, [])[1] == 3
+    assert view(settings, ["--direct_num_workers=5"])[1] == 5
+
+
+def test_a_cluster_is_left_alone_where_a_flag_names_a_local_runner():
+    settings = EngineSettings(runner="flink", master="m:1", job_server="j:1")
+
+    assert view(settings, ["--runner=FnApiRunner"])[0] == "FnApiRunner"
