@@ -25,7 +25,7 @@ PATIENCE_S = 20.0
 """So long a call that finds no server is tried again, beside botocore's own tries."""
 CONNECT_S = 5
 READ_S = 15
-TRIES = 4
+TRIES = 3
 """Of botocore for one request: refused, throttled, broken off."""
 PART_BYTES = 16 * 2**20
 """A file twice as large goes in parts of this size, a few at once."""
@@ -69,7 +69,7 @@ def _s3_options() -> dict[str, Any]:
     config: dict[str, Any] = {
         "connect_timeout": CONNECT_S,
         "read_timeout": READ_S,
-        "retries": {"mode": "standard", "max_attempts": TRIES},
+        "retries": {"mode": "standard", "total_max_attempts": TRIES},
         "max_pool_connections": 32,
     }
     place = endpoint()
@@ -154,10 +154,14 @@ def require(path: str) -> None:
 def _require_known(kind: str, name: str, pid: int) -> None:
     path = f"{kind}://{name}"
     fs, _ = filesystem(path)
-    # Not to be let list is no reason to stop: the right to read may be there.
-    with contextlib.suppress(AccessRefused), afar.explained(path):
-        # Unlike a HEAD, an answer with a body says what is wrong.
-        fs.call_s3("list_objects_v2", Bucket=name, MaxKeys=1)
+    try:
+        with afar.explained(path):
+            # Unlike a HEAD, an answer with a body says what is wrong.
+            fs.call_s3("list_objects_v2", Bucket=name, MaxKeys=1)
+    except FileNotFoundError as error:
+        raise afar.no_bucket(path) from error
+    except AccessRefused:
+        return  # not to be let list is no reason to stop: one may read
 
 
 def size(path: str) -> int | None:
