@@ -137,7 +137,7 @@ def _require_known(flags: list[str], found: PipelineOptions) -> None:
     Beam itself only warns, and goes on without.
     """
     parsers: list[argparse.ArgumentParser] = []
-    found.get_all_options(add_extra_args_fn=parsers.append, retain_unknown_options=True)
+    found.get_all_options(add_extra_args_fn=parsers.append)
     _, unknown = parsers[0].parse_known_args(flags)
     names = [word.partition("=")[0] for word in unknown if word.startswith("--")]
     words = [word for word in unknown if not word.startswith("--")]
