@@ -75,7 +75,7 @@ def test_a_host_with_another_version_of_ours_is_named(cluster, tmp_path):
 def test_a_host_without_our_package_is_named(cluster, tmp_path):
     bare = tmp_path / "bare" / "pipelines"  # hides ours
     bare.mkdir(parents=True)
-    (bare / "__init__.py").write_text("")
+    (bare / "__init__.py").write_text('raise ModuleNotFoundError("pipelines")\n')
 
     with (
         replaced(cluster, "pool-1", {"PYTHONPATH": str(bare.parent)}),
