@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from pipelines.config import Settings
@@ -63,3 +65,18 @@ def test_an_attempt_is_kept_once_for_each_run_even_where_none_was_accepted(tmp_p
 
     assert pointer.read(run.lake) is None
     assert [one["space_id"] for one in pointer.attempts(run.lake)] == ["two"]
+
+
+def test_attempts_noted_at_the_same_time_are_all_kept(tmp_path):
+    runs = [make_run(tmp_path, f"2026-01-{night:02}") for night in range(1, 13)]
+
+    with ThreadPoolExecutor(len(runs)) as pool:
+        noted = [
+            pool.submit(pointer.note_attempt, run.lake, run, "one", "refused")
+            for run in runs
+        ]
+    for one in noted:
+        one.result()
+
+    found = pointer.attempts(runs[0].lake)
+    assert sorted(one["run_id"] for one in found) == [run.run_id for run in runs]

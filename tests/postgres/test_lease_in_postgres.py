@@ -2,12 +2,13 @@ import os
 import pathlib
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import create_engine
 
 from pipelines.errors import LakeBusy, Unreachable
-from pipelines.lake import database, lease
+from pipelines.lake import database, lease, pointer
 from pipelines.lake.layout import Lake
 
 HOLDER = """
@@ -157,3 +158,18 @@ def test_what_the_lease_protects_does_not_depend_on_the_path_s_spelling(
         lease.hold(Lake(str(link), "digits"), "2026-01-02-1", wait_s=0.1),
     ):
         pass
+
+
+def test_attempts_noted_at_the_same_time_are_all_kept(nights):
+    runs = [nights.begin("2026-01-01", number) for number in range(1, 9)]
+
+    with ThreadPoolExecutor(len(runs)) as pool:
+        noted = [
+            pool.submit(pointer.note_attempt, run.lake, run, "one", "refused")
+            for run in runs
+        ]
+    for one in noted:
+        one.result()
+
+    found = pointer.attempts(nights.lake)
+    assert sorted(one["run_id"] for one in found) == [run.run_id for run in runs]
