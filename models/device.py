@@ -128,8 +128,8 @@ def spread() -> Iterator[int]:
     backend = keras.backend.backend()
     if backend == "jax" and devices[0].startswith("cpu"):
         _LOG.warning(
-            "JAX on a CPU trains about five times slower than TensorFlow: unset "
-            "KERAS_BACKEND, or train where JAX sees a GPU."
+            "JAX on a CPU trains about five times slower than TensorFlow: use "
+            "TensorFlow here, or train where JAX sees a GPU."
         )
     if len(devices) < 2 or backend != "jax":
         if len(accelerators()) > 1:
