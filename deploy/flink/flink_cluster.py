@@ -64,6 +64,7 @@ class Cluster(NamedTuple):
             "job_server": self.jobs,
             "parallelism": len(self.workers) * self.slots,
             "worker_pool": f"localhost:{self.pool_port}",
+            "work": str(self.home / "work"),
             "flags": [f"--files_to_stage={flink_install.nothing()}"],
         }
 

@@ -171,8 +171,8 @@ def pipeline(job: Job) -> Iterator[beam.Pipeline]:
             yield made
         return
     with (
-        _errors_of_workers(),
         cluster.sent(job, found, flags_of(job)),
+        _errors_of_workers(),
         beam.Pipeline(options=found) as made,
     ):
         yield made

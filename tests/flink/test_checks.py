@@ -11,7 +11,8 @@ from pipelines.config import EngineSettings
 from pipelines.engine import options
 from pipelines.engine.job import Job
 from pipelines.engine.tally import WriteTally
-from pipelines.errors import ConfigError, LatentlakeError
+from pipelines.errors import ArtifactMismatch, ConfigError, LatentlakeError
+from pipelines.lake import store
 
 CHECK_S = 40
 
@@ -84,6 +85,29 @@ def test_a_host_without_our_package_is_named(cluster, tmp_path):
         send(job(cluster, tmp_path))
 
     assert str(caught.value).startswith(cluster.workers[0])
+
+
+@pytest.mark.slow
+def test_an_error_of_ours_on_a_host_stays_what_it_was(cluster, tmp_path):
+    damaged = tmp_path / "card.json"
+    damaged.write_text("{")
+
+    with (
+        pytest.raises(ArtifactMismatch, match=r"card\.json: is damaged: it does not"),
+        options.pipeline(job(cluster, tmp_path, restarts=0)) as p,
+    ):
+        _ = p | beam.Create([str(damaged)]) | beam.Map(store.read_json)
+
+
+@pytest.mark.slow
+def test_an_accident_on_a_host_names_it_and_where_to_read_on(cluster, tmp_path):
+    with (
+        pytest.raises(LatentlakeError, match=r"failed on 10\..*/exceptions") as caught,
+        options.pipeline(job(cluster, tmp_path, restarts=0)) as p,
+    ):
+        _ = p | beam.Create(["no number"]) | beam.Map(int)
+
+    assert type(caught.value) is LatentlakeError
 
 
 def job(cluster, folder, **settings):
