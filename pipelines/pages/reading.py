@@ -3,7 +3,7 @@
 import os
 from typing import NamedTuple
 
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, Unreachable
 from pipelines.lake import catalog, tables
 from pipelines.lake.layout import Lake
 
@@ -25,11 +25,11 @@ class Snapshot(NamedTuple):
 def snapshots(lake: Lake) -> list[Snapshot]:
     """Return the line of snapshots that leads to ``main``, the newest first.
 
-    Empty where the catalog does not open: a page is made on bad nights too.
+    Empty where the catalog does not open just now: a page is made on bad nights too.
     """
     try:
         table = tables.find(lake, "features")
-    except ConfigError:
+    except (ConfigError, Unreachable):
         return []
     found: list[Snapshot] = []
     here = table.current_snapshot() if table else None
