@@ -37,7 +37,7 @@ AFTER = ("classify", "report")
 """The stages that only look at a night."""
 MOST_SAID = 4000
 """Characters of an error in the line of metrics; its manifest has all of it."""
-LIBRARIES = ("apache-beam", "tensorflow", "keras", "pyiceberg", "numpy")
+LIBRARIES = ("apache-beam", "tensorflow", "jax", "keras", "pyiceberg", "numpy")
 
 log = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCKER = ROOT / "deploy" / "docker"
+MAKEFILE = ROOT / "Makefile"
 UV = pathlib.Path(sys.executable).with_name("uv")
 PIN = re.compile(r"^([a-z0-9._-]+)==([^\s;\\]+)(?: ; (.*?))?(?: \\)?$", re.MULTILINE)
 
@@ -53,6 +54,13 @@ def test_what_an_image_copies_is_in_the_checkout(file):
     assert [word for word in copied if not (ROOT / word).exists()] == []
 
 
+@pytest.mark.parametrize("file", sorted(DOCKER.glob("*.Dockerfile")), ids=str)
+def test_an_image_is_made_by_the_same_uv_as_the_environment(file):
+    (version,) = re.findall(r"^UV_VERSION := (\S+)", MAKEFILE.read_text(), re.MULTILINE)
+
+    assert f"uv=={version}" in file.read_text()
+
+
 @pytest.mark.slow
 def test_the_versions_of_the_images_can_still_be_had(tmp_path):
     for file in DOCKER.glob("*.txt"):
@@ -66,32 +74,38 @@ def test_the_versions_of_the_images_can_still_be_had(tmp_path):
         assert (tmp_path / file.name).read_text() == file.read_text()
 
 
-def python312():
+def python312(name):
     """Return a Python of the image's version, or this one where there is none."""
     places = [*pathlib.Path.home().glob(".pyenv/versions/3.12*/bin/python3.12")]
     for place in filter(None, (shutil.which("python3.12"), *places)):
         if not subprocess.run([place, "-c", ""], capture_output=True).returncode:
-            return str(place), DOCKER / "trainer.txt"
-    return sys.executable, DOCKER / "trainer.in"
+            return str(place), DOCKER / f"{name}.txt"
+    return sys.executable, DOCKER / f"{name}.in"
+
+
+def make(venv, name, *more):
+    """Make an environment as an image has it; return its folder of commands."""
+    python, requirements = python312(name)
+    for words in (
+        ["venv", "--python", python, venv],
+        ["pip", "install", "-r", requirements, "-c", ROOT / "requirements.lock"],
+        *more,
+    ):
+        env = os.environ | {"VIRTUAL_ENV": str(venv)}
+        subprocess.run([UV, *words, "--quiet"], env=env, check=True)
+    return venv / "bin"
 
 
 @pytest.fixture
 def trainer(tmp_path):
     """Return the command of an environment that has what the trainer's image has."""
-    source, venv = tmp_path / "source", tmp_path / "venv"
+    source = tmp_path / "source"
     for name in ("pipelines", "models"):
         shutil.copytree(ROOT / name, source / name)
     for name in ("setup.py", "pyproject.toml"):
         shutil.copy(ROOT / name, source)
-    python, requirements = python312()
-    for words in (
-        ["venv", "--python", python, venv],
-        ["pip", "install", "-r", requirements, "-c", ROOT / "requirements.lock"],
-        ["pip", "install", "--no-deps", source],
-    ):
-        env = os.environ | {"VIRTUAL_ENV": str(venv)}
-        subprocess.run([UV, *words, "--quiet"], env=env, check=True)
-    return venv / "bin" / "latentlake"
+    ours = ["pip", "install", "--no-deps", source]
+    return make(tmp_path / "venv", "trainer", ours) / "latentlake"
 
 
 def without_seconds(path):
@@ -132,3 +146,39 @@ def test_the_trainers_environment_trains_what_the_whole_one_prepared(
     said = (history.parents[1] / "evaluate.json").read_text()
     assert judged.returncode in (0, 3), said  # it was judged, either way
     assert space_id["space_id"] in said
+
+
+@pytest.mark.slow
+def test_airflow_in_the_trainers_image_needs_nothing_of_ours(tmp_path):
+    commands = make(tmp_path / "venv", "airflow")
+    code = (
+        "import importlib.util; from airflow.dag_processing.dagbag import DagBag;"
+        f"bag = DagBag({str(ROOT / 'dags')!r}); assert not bag.import_errors;"
+        "assert importlib.util.find_spec('pipelines') is None;"
+        "print(*sorted(bag.dags))"
+    )
+    own = {
+        "AIRFLOW_HOME": str(tmp_path / "home"),
+        "PYTHONPATH": str(ROOT / "dags"),
+        "LATENTLAKE_TRAIN_POD": str(DOCKER / "gpu-pod.yaml"),
+    }
+
+    done = subprocess.run(
+        [commands / "python", "-c", code],
+        env=os.environ | own,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    worker = subprocess.run(
+        [commands / "airflow", "edge", "worker", "--help"],
+        env=os.environ | own,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "nightly_digits" in done.stdout.splitlines()[-1]
+    assert "--queues" in worker.stdout
