@@ -1,5 +1,6 @@
 """Whole nights with the lake in a bucket, as people run them, against local ones."""
 
+import json
 import os
 import pathlib
 import signal
@@ -98,6 +99,12 @@ class Home:
         lake = str(self.root / "lake")
         return self.ask(*words, lake=lake, LATENTLAKE_CATALOG=catalog)
 
+    def content(self, path):
+        """Return the bytes of an object."""
+        name, _, key = path.removeprefix("s3://").partition("/")
+        found = self.s3.client().get_object(Bucket=name, Key=key)
+        return found["Body"].read()
+
     def table(self, name, catalog="catalog"):
         """Return a table of the bucket's lake, or of the local one, by PyIceberg."""
         given = {f"s3.{key}": value for key, value in self._keys().items()}
@@ -180,7 +187,7 @@ def test_every_command_works_on_a_bucket(home):
     assert home.table("features").current_snapshot().snapshot_id == before
 
 
-def test_settings_are_made_and_checked_for_images_in_a_bucket(home):
+def test_images_in_a_bucket_are_described_checked_and_screened(home):
     client = home.s3.client()
     home.s3.make_bucket("source")
     for file in (home.root / "shapes").rglob("*.png"):
@@ -191,6 +198,11 @@ def test_settings_are_made_and_checked_for_images_in_a_bucket(home):
     assert code == 0, said
     code, said = home.ask("check", "far", lake=None)
     assert (code, "accepted" in said) == (0, True), said
+    code, said = home.ask("ingest", "far", "--night", "2026-03-09")
+    assert code == 0, said
+    path = f"{Home.lake}/far/runs/2026-03-09-1/ingest.json"
+    found = json.loads(home.content(path))["counts"]
+    assert (found["listed"], found["accepted"], found["rejected"]) == (40, 38, 2)
 
 
 def test_a_second_night_with_nothing_new_publishes_nothing(home):
@@ -208,22 +220,14 @@ def test_a_bucket_that_vanishes_stops_the_night_in_words_and_it_goes_on(home):
     paint(home.root / "shapes", 38, 42)
     before = home.table("features").current_snapshot().snapshot_id
     words = ("night", "shapes", "--night", "2026-03-11")
-    process = home.begin(*words)
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if "── encode" in line:
-            break
-    home.s3.stop(signal.SIGKILL)
-    lines.append(process.communicate(timeout=MOST_S)[0])
-    said = "".join(lines)
-    home.said.append(said)
 
-    assert process.returncode == 1, said
-    assert f"{home.s3.endpoint} does not answer" in said
-    assert "Traceback" not in said
-    home.s3.start()
-    assert home.table("features").current_snapshot().snapshot_id == before
+    for moment in (": 4 entries in", "── encode"):
+        code, said = until(home, moment, *words)
+        assert code == 1, said
+        assert f"{home.s3.endpoint} does not answer" in said
+        assert "Traceback" not in said
+        home.s3.start()
+        assert home.table("features").current_snapshot().snapshot_id == before
 
     code, said = home.ask(*words)
 
@@ -232,6 +236,20 @@ def test_a_bucket_that_vanishes_stops_the_night_in_words_and_it_goes_on(home):
     assert home.local(*words)[0] == 0
     same(home)
     assert home.table("features").scan().to_arrow().num_rows == 42
+
+
+def until(home, moment, *words):
+    """Return how a command ends whose bucket vanishes once it says ``moment``."""
+    process = home.begin(*words)
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if moment in line:
+            break
+    home.s3.stop(signal.SIGKILL)
+    lines.append(process.communicate(timeout=MOST_S)[0])
+    home.said.append("".join(lines))
+    return process.returncode, home.said[-1]
 
 
 @pytest.mark.parametrize(
