@@ -2,9 +2,9 @@
 
 import hashlib
 import os
-import pathlib
 import re
 
+import fsspec
 from airflow.api_fastapi.core_api.security import requires_access_dag
 from airflow.plugins_manager import AirflowPlugin
 from fastapi import Depends, FastAPI
@@ -33,17 +33,29 @@ def report(dag_id: str, dag_run_id: str) -> HTMLResponse:
     if found is None:
         why = " (yet)" if NIGHTLY.match(dag_id) else ": only nights have one"
         return HTMLResponse(NONE_YET.format(why=why), 404, HEADERS)
-    return HTMLResponse(found.read_text(encoding="utf-8"), 200, HEADERS)
+    return HTMLResponse(found, 200, HEADERS)
 
 
-def report_of(dag_id: str, dag_run_id: str) -> pathlib.Path | None:
-    """Return the report's file; its run's id ends in a digest of Airflow's."""
+def report_of(dag_id: str, dag_run_id: str) -> str | None:
+    """Return the report; its run's id ends in a digest of Airflow's.
+
+    Airflow needs nothing of ours for that, and fsspec it has; of a lake in a bucket,
+    s3fs and the keys.
+    """
     nightly = NIGHTLY.match(dag_id)
     if not nightly:
         return None
     digest = hashlib.sha256(dag_run_id.encode()).hexdigest()[:8]
-    runs = pathlib.Path(os.environ["LATENTLAKE_LAKE"]) / nightly[1] / "runs"
-    return next(runs.glob(f"????-??-??-{digest}/report.html"), None)
+    runs = f"{os.environ['LATENTLAKE_LAKE']}/{nightly[1]}/runs"
+    fs, inner = fsspec.core.url_to_fs(runs)
+    fs.invalidate_cache()  # others write there
+    try:
+        found = fs.ls(inner, detail=False)
+        run = re.compile(rf"/\d{{4}}-\d\d-\d\d-{digest}/?\Z")
+        named = next(name.rstrip("/") for name in found if run.search(name))
+        return str(fs.cat_file(f"{named}/report.html").decode())
+    except (FileNotFoundError, StopIteration):
+        return None
 
 
 class Reports(AirflowPlugin):
