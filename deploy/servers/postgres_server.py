@@ -161,7 +161,7 @@ def serving(
         PostgresMissing: Its programs are not on this machine.
         PostgresFailed: It did not start; the message says why.
     """
-    programs()
+    temporary = folder is None  # whose data nobody wants: it need not be written out
     with contextlib.ExitStack() as stack:
         if folder is None:
             made = tempfile.TemporaryDirectory(prefix="latentlake-postgres-")
@@ -169,7 +169,7 @@ def serving(
         password = _prepare(folder.absolute(), host)
         port = port or _free_port(host)
         pg = Postgres(folder.absolute(), host, port, password, settings or {})
-        stack.callback(pg.stop)
+        stack.callback(pg.stop, crash=temporary)
         pg.start()
         yield pg
 

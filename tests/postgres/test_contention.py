@@ -155,6 +155,7 @@ def test_one_run_that_is_published_twice_at_once_is_published_once(nights, begin
     assert commits(nights.lake) == [run.run_id]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", tables.NAMES)
 def test_a_publisher_killed_while_it_holds_the_lease_stops_nobody(nights, begin, table):
     one, two = nights.begin("2026-01-01", 1), nights.begin("2026-01-02", 2)
@@ -202,6 +203,7 @@ def test_eight_runs_of_two_datasets_contend_and_every_row_is_there_once(nights, 
         assert len(commits(made.lake)) == 4
 
 
+@pytest.mark.slow
 def test_without_any_lock_two_runs_still_lose_no_row(nights, child):
     one, two = nights.begin("2026-01-01", 1), nights.begin("2026-01-01", 2)
     nights.ingest(one, {"/src/a": "cat"})
