@@ -36,6 +36,11 @@ def at_hand(run: Run, transform_id: str) -> Iterator[dict[str, "Examples"]]:
             examples = {split: Examples(paths[split], shape) for split in SPLITS}
         except ValueError as error:
             raise ArtifactMismatch(str(error)) from error
+        except FileNotFoundError as error:
+            raise ArtifactMismatch(
+                f"{error.filename}: is missing, though {LIST} lists it. "
+                "Run transform again with --again."
+            ) from error
         yield examples
 
 

@@ -217,6 +217,17 @@ def test_only_examples_that_transform_lists_are_read(ready):
     assert found.counts["train"] == 40
 
 
+def test_examples_that_are_listed_and_gone_are_named(ready):
+    listed(ready)
+    path = pathlib.Path(
+        ready.lake.examples(TRANSFORM, "eval"), "2026-01-01-abc.tfrecord"
+    )
+    path.unlink()
+
+    with pytest.raises(ArtifactMismatch, match=f"{path}: is missing"):
+        train.run(ready, [])
+
+
 @pytest.mark.parametrize("with_list", [True, False])
 def test_a_lake_in_a_bucket_trains_the_same(ready, in_bucket, tmp_path, with_list):
     here = train.run(listed(ready) if with_list else ready, []).wrote
