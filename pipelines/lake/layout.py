@@ -2,10 +2,22 @@
 
 import dataclasses
 import os
+import re
+
+from pipelines.errors import ConfigError
+
+_OF_A_BUCKET = re.compile(r"(s3|s3a|gs|gcs|az|abfs):")
+_WITH_A_NAME = re.compile(r"\w+://[^/]+")
 
 
 def absolute(root: str) -> str:
-    """Return ``root`` as an absolute path, or as it is where it is a URL."""
+    """Return ``root`` as an absolute path, or as it is where it is a URL.
+
+    Raises:
+        ConfigError: It is the mistyped URL of a bucket, and means no folder.
+    """
+    if _OF_A_BUCKET.match(root) and not _WITH_A_NAME.match(root):
+        raise ConfigError(f"{root}: names no bucket. Give s3://BUCKET/PREFIX.")
     place = root.removeprefix("file://")
     return place.rstrip("/") if "://" in place else os.path.abspath(place)
 

@@ -3,6 +3,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pyarrow as pa
@@ -226,6 +227,7 @@ def test_a_server_that_is_not_there_is_an_accident_and_soon(
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.slow
 def test_a_server_that_comes_back_is_waited_for(s3, lake_root, tmp_path, as_if):
     if not s3.is_real:
         pytest.skip("moto's server forgets everything when it stops")
@@ -234,18 +236,13 @@ def test_a_server_that_comes_back_is_waited_for(s3, lake_root, tmp_path, as_if):
         path = f"{own.make_bucket('lake')}/x"
         store.write_bytes(path, b"1")
         own.stop()
-        helper = subprocess.Popen(["sleep", "3"])
+        back = threading.Timer(3.0, own.start)
+        back.start()
 
-        import threading
+        found = store.read_bytes(path)
 
-        def back():
-            helper.wait()
-            own.start()
-
-        thread = threading.Thread(target=back)
-        thread.start()
-        assert store.read_bytes(path) == b"1"
-        thread.join()
+        back.join()
+        assert found == b"1"
 
 
 def test_an_endpoint_that_is_no_url_is_a_setting(lake_root, as_if):

@@ -71,6 +71,7 @@ def test_a_catalog_of_a_bucket_that_does_not_exist_says_so(lake_root, own_catalo
         open_catalog(Lake("s3://no-such-bucket/lake", "digits"))
 
 
+@pytest.mark.slow
 def test_a_table_that_is_lost_in_the_middle_is_an_accident_in_words(
     nights, as_if, tmp_path, own_catalog, s3
 ):

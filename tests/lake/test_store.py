@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from pipelines.errors import ArtifactMismatch, OutOfSpace
+from pipelines.errors import ArtifactMismatch, ConfigError, OutOfSpace
 from pipelines.lake import manifest, store
 from pipelines.lake.layout import Lake, absolute
 
@@ -90,3 +90,9 @@ def test_a_lake_is_absolute_at_once(tmp_path, monkeypatch):
     assert absolute("lake/") == str(tmp_path / "lake")
     assert absolute("s3://bucket/x/") == "s3://bucket/x"
     assert absolute(f"file://{tmp_path}/lake/") == str(tmp_path / "lake")
+
+
+@pytest.mark.parametrize("given", ["s3://", "s3:///x", "s3:/bucket/x", "s3:bucket"])
+def test_a_bucket_that_is_mistyped_is_no_folder(given):
+    with pytest.raises(ConfigError, match="names no bucket"):
+        absolute(given)
