@@ -22,7 +22,7 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 
-from pipelines.engine import probe, watchdog
+from pipelines.engine import beam_flags, probe, watchdog
 from pipelines.engine.flink import Master
 from pipelines.engine.job import Job
 from pipelines.engine.probe import Build
@@ -97,7 +97,9 @@ def _check(job: Job, options: PipelineOptions, flags: list[str]) -> Master:
             f"{len(master.hosts())} hosts, and the job wants {wanted}. Start more task "
             "managers, or lower engine.parallelism; then run the same command again."
         )
-    flags_of_server(options)
+    known = flags_of_server(options)
+    if known is not None:  # a server that is started for this job cannot be asked
+        beam_flags.require_known(flags, options, known)
     left = [one for one in master.jobs(job.name.partition("/")[0]) if not one.is_over]
     if left:
         log.warning("Flink: cancelling what an earlier attempt of this stage left")

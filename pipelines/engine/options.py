@@ -3,9 +3,7 @@
 A runner is always named: Beam's default would download one.
 """
 
-import argparse
 import contextlib
-import io
 import logging
 import os
 import re
@@ -23,7 +21,7 @@ from apache_beam.runners.runner import create_runner
 
 from pipelines import errors
 from pipelines.config import EngineSettings
-from pipelines.engine import cluster
+from pipelines.engine import beam_flags, cluster
 from pipelines.engine.job import Job
 from pipelines.errors import ConfigError, LatentlakeError
 
@@ -53,12 +51,13 @@ def options(job: Job) -> PipelineOptions:
     # It warns of flags that it does not know; that is for us to judge.
     logging.getLogger("apache_beam.options").setLevel(logging.ERROR)
     flags = flags_of(job)
-    found = _parsed(flags)
+    found = beam_flags.parse(flags)
     standard = found.view_as(StandardOptions)
     if standard.runner is None:
         standard.runner = LOCAL_RUNNER
     _require_runner(standard.runner)
-    _require_known(flags, found)
+    if standard.runner in LOCAL_RUNNERS:  # others have a server, which is asked later
+        beam_flags.require_known(flags, found)
     given = " ".join(flags)
     direct = found.view_as(DirectOptions)
     if "direct_num_workers" not in given:
@@ -82,7 +81,7 @@ def flags_of(job: Job) -> list[str]:
     """Return all flags of the job; of two that say the same, the later one counts."""
     settings = job.settings
     given = [*settings.flags, *job.flags]
-    runner = _parsed(given).view_as(StandardOptions).runner
+    runner = beam_flags.parse(given).view_as(StandardOptions).runner
     if settings.runner != "flink" or runner not in (None, FLINK_RUNNER):
         return given
     ours = {
@@ -99,22 +98,6 @@ def flags_of(job: Job) -> list[str]:
     return [*(f"--{name}={value}" for name, value in ours.items()), *given]
 
 
-def _parsed(flags: list[str]) -> PipelineOptions:
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            found = PipelineOptions(flags)
-            found.view_as(StandardOptions)
-            found.get_all_options(display_warnings=False)
-            return found
-    except SystemExit as error:  # how argparse refuses
-        why = said.getvalue().strip().splitlines()[-1:] or ["no reason given"]
-        raise ConfigError(
-            f"flags of Beam {' '.join(flags)}: {why[0]}. They stand behind -- and in "
-            "engine.flags."
-        ) from error
-
-
 def _require_runner(name: str) -> None:
     """Raise :class:`ConfigError` where ``name`` is no runner that can be trusted."""
     if name in LOSES_DATA:
@@ -129,29 +112,6 @@ def _require_runner(name: str) -> None:
             f"--runner={name}: Beam has no such runner here ({error}). Leave the flag "
             'out for this machine, or set engine.runner = "flink" for a cluster.'
         ) from error
-
-
-def _require_known(flags: list[str], found: PipelineOptions) -> None:
-    """Raise :class:`ConfigError` where a flag is none of Beam's, nor of its server's.
-
-    Beam itself only warns, and goes on without.
-    """
-    parsers: list[argparse.ArgumentParser] = []
-    found.get_all_options(add_extra_args_fn=parsers.append)
-    _, unknown = parsers[0].parse_known_args(flags)
-    names = [word.partition("=")[0] for word in unknown if word.startswith("--")]
-    words = [word for word in unknown if not word.startswith("--")]
-    runner = found.view_as(StandardOptions).runner
-    if names and runner not in LOCAL_RUNNERS:
-        known = cluster.flags_of_server(found)
-        # a server that is started for the job alone cannot be asked before
-        names = [] if known is None else [one for one in names if one[2:] not in known]
-        words = []
-    if names or words:
-        raise ConfigError(
-            f"{', '.join(names or words)}: Beam has no such flag for {runner}. Flags "
-            "of Beam stand behind -- and in engine.flags; look for a slip of the pen."
-        )
 
 
 @contextlib.contextmanager

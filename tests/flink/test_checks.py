@@ -34,6 +34,13 @@ def test_a_cluster_with_too_few_slots_says_how_many_it_has(cluster, tmp_path):
         send(job(cluster, tmp_path, parallelism=3))
 
 
+def test_a_flag_that_neither_beam_nor_its_server_has_is_refused(cluster, tmp_path):
+    wrong = job(cluster, tmp_path)._replace(flags=["--object_reuze=true"])
+
+    with pytest.raises(ConfigError, match="--object_reuze: Beam has no such flag"):
+        send(wrong)
+
+
 @pytest.mark.slow
 def test_sound_workers_answer_and_leave_nothing(cluster, tmp_path):
     send(job(cluster, tmp_path))
