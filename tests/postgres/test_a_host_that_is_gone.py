@@ -17,11 +17,16 @@ from pipelines.lake.layout import Lake
 
 HOLDER = """
 import sys
+from pipelines.errors import LatentlakeError
 from pipelines.lake import lease
 from pipelines.lake.layout import Lake
-with lease.hold(Lake(sys.argv[1], "digits"), "2026-01-01-1"):
-    print("held", flush=True)
-    sys.stdin.read()
+try:
+    with lease.hold(Lake(sys.argv[1], "digits"), "2026-01-01-1") as held:
+        print("held", flush=True)
+        sys.stdin.readline()
+        held.confirm()
+except LatentlakeError as error:
+    print(f"{type(error).__name__}: {error}", flush=True)
 """
 
 
@@ -73,9 +78,14 @@ def test_the_lease_of_a_host_that_is_gone_ends_within_two_minutes(
 
             with lease.hold(lake, "next", wait_s=180):
                 took = time.monotonic() - gone
+
+            other.stdin.write("go\n")  # and what does the other end make of it?
+            said = other.communicate(timeout=180)[0]
+            noticed = time.monotonic() - gone
         finally:
             other.kill()
             other.communicate()
 
     assert took < 120
-    print(f"let go after {took:.0f} s")
+    assert said.startswith("Unreachable: the catalog's Postgres is not reached, or was")
+    print(f"let go after {took:.0f} s, noticed by its holder after {noticed:.0f} s")
