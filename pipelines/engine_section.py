@@ -28,8 +28,6 @@ class EngineSettings(Section):
     """Flink: how many slots a job takes; 0 takes all that the cluster has."""
     work: str = ""
     """A folder that every host sees; needed where the lake is a bucket (transform)."""
-    restarts: Annotated[int, Field(ge=0)] = 3
-    """Flink: how often a job begins anew after it has lost a host."""
     check_limit_s: Seconds = 120
     """Flink: so long may every worker take to answer before a job is sent."""
     stall_limit_s: Seconds = 900

@@ -33,7 +33,6 @@ from pipelines.lake import store
 SERVER_S = 20.0
 QUESTIONS = 4
 """So many for each slot: that one gets none is then next to impossible."""
-NO_RETRIES = "--number_of_execution_retries=0"
 NO_PACKAGE = "ModuleNotFoundError"
 
 log = logging.getLogger(__name__)
@@ -104,7 +103,7 @@ def _check(job: Job, options: PipelineOptions, flags: list[str]) -> Master:
     if left:
         log.warning("Flink: cancelling what an earlier attempt of this stage left")
         master.cancel(left)
-    small = [f"--job_name={job.name}/check", f"--parallelism={wanted}", NO_RETRIES]
+    small = [f"--job_name={job.name}/check", f"--parallelism={wanted}"]
     _ask_workers(job, PipelineOptions([*flags, *small]), master, wanted)
     seconds = time.monotonic() - began
     hosts = ", ".join(master.hosts())

@@ -21,7 +21,7 @@ from apache_beam.runners.runner import create_runner
 
 from pipelines import errors
 from pipelines.config import EngineSettings
-from pipelines.engine import beam_flags, cluster
+from pipelines.engine import beam_flags, cluster, told
 from pipelines.engine.job import Job
 from pipelines.errors import ConfigError, LatentlakeError
 
@@ -32,7 +32,6 @@ LOSES_DATA = ("DaskRunner",)
 """Runners that end well without having written what they were given."""
 CACHE_MS = 600_000
 """Workers stay for the next step of a job; each new one takes seconds to start."""
-RESTART_DELAY_MS = 2000
 ALL_SLOTS = -1
 OURS = re.compile(
     r"^(?:Caused by: )?pipelines\.errors\.(\w+): (.+?)"
@@ -91,8 +90,6 @@ def flags_of(job: Job) -> list[str]:
         "environment_type": "EXTERNAL",
         "environment_config": settings.worker_pool,
         "environment_cache_millis": CACHE_MS,
-        "number_of_execution_retries": settings.restarts,
-        "execution_retry_delay": RESTART_DELAY_MS,
         "parallelism": settings.parallelism or ALL_SLOTS,
     }
     return [*(f"--{name}={value}" for name, value in ours.items()), *given]
@@ -126,7 +123,8 @@ def pipeline(job: Job) -> Iterator[beam.Pipeline]:
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     found = options(job)
     flink = found.view_as(StandardOptions).runner == FLINK_RUNNER
-    if not flink or found.view_as(FlinkRunnerOptions).flink_master.startswith("["):
+    logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    told.once()
         with _errors_of_workers(), beam.Pipeline(options=found) as made:
             yield made
         return

@@ -101,7 +101,7 @@ def test_an_error_of_ours_on_a_host_stays_what_it_was(cluster, tmp_path):
 
     with (
         pytest.raises(ArtifactMismatch, match=r"card\.json: is damaged: it does not"),
-        options.pipeline(job(cluster, tmp_path, restarts=0)) as p,
+        options.pipeline(job(cluster, tmp_path)) as p,
     ):
         _ = p | beam.Create([str(damaged)]) | beam.Map(store.read_json)
 
@@ -110,7 +110,7 @@ def test_an_error_of_ours_on_a_host_stays_what_it_was(cluster, tmp_path):
 def test_an_accident_on_a_host_names_it_and_where_to_read_on(cluster, tmp_path):
     with (
         pytest.raises(LatentlakeError, match=r"failed on 10\..*/exceptions") as caught,
-        options.pipeline(job(cluster, tmp_path, restarts=0)) as p,
+        options.pipeline(job(cluster, tmp_path)) as p,
     ):
         _ = p | beam.Create(["no number"]) | beam.Map(int)
 
