@@ -121,10 +121,10 @@ def pipeline(job: Job) -> Iterator[beam.Pipeline]:
         LatentlakeError: One that a worker raised, of the class that it was.
     """
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    told.once()
     found = options(job)
     flink = found.view_as(StandardOptions).runner == FLINK_RUNNER
-    logging.getLogger("apache_beam").setLevel(logging.WARNING)
-    told.once()
+    if not flink or found.view_as(FlinkRunnerOptions).flink_master.startswith("["):
         with _errors_of_workers(), beam.Pipeline(options=found) as made:
             yield made
         return
