@@ -6,19 +6,22 @@ import pytest
 CODE = """
 import logging
 import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines.engine import told
 from pipelines.errors import Unreachable
 
 logging.basicConfig(level=logging.WARNING)
 told.once()
+THREADS = ["--runner=FnApiRunner", "--direct_num_workers=2"]
+THREADS += ["--direct_running_mode=multi_threading"]
 
 def fail(_):
     raise {error}
 
 try:
-    with beam.Pipeline(runner="FnApiRunner") as p:
+    with beam.Pipeline(options=PipelineOptions(THREADS)) as p:
         p | beam.Create([1]) | beam.Map(fail)
-except RuntimeError as error:
+except Exception as error:
     print("caught", "gone for now" in str(error))
 """
 
