@@ -70,11 +70,17 @@ def _why(error: RuntimeError, dog: Watchdog, master: Master) -> Exception:
     found = dog.job()
     if found is None:
         return error
-    first = str(error).partition("\n")[0]
     return LatentlakeError(
-        f"{first} It failed on {master.failed_at(found.id)}; all that Flink knows is "
-        f"at {master.address}/#/job/completed/{found.id}/exceptions"
+        f"the job failed on {master.failed_at(found.id)}: {_reason(error)} All that "
+        f"Flink knows is at {master.address}/#/job/completed/{found.id}/exceptions"
     )
+
+
+def _reason(error: RuntimeError) -> str:
+    """Return the last line before Java's own: where a worker says what happened."""
+    text = str(error).partition("\n\tat ")[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return f"{lines[-1].rstrip('.')}." if lines else "Flink does not say why."
 
 
 def _check(job: Job, options: PipelineOptions, flags: list[str]) -> Master:

@@ -12,6 +12,7 @@ from pipelines.errors import LatentlakeError
 
 ANSWER_S = 10.0
 CANCEL_S = 60.0
+NOTED_S = 8.0
 PAUSE_S = 0.5
 OVER = {"FINISHED", "FAILED", "CANCELED", "SUSPENDED"}
 
@@ -98,12 +99,19 @@ class Master:
         return []
 
     def failed_at(self, job_id: str) -> str:
-        """Return the host on which a job failed, by what the master noted."""
-        history = self._get(f"/jobs/{job_id}/exceptions").get("exceptionHistory", {})
-        for one in history.get("entries", []):
-            if one.get("endpoint") or one.get("host"):
-                return _host(one)
-        return "a host that Flink does not name"
+        """Return the host on which a job failed, by what the master noted.
+
+        What it noted last is seen after some seconds, since it answers from a cache.
+        """
+        until = time.monotonic() + NOTED_S
+        while True:
+            history = self._get(f"/jobs/{job_id}/exceptions").get("exceptionHistory")
+            for one in (history or {}).get("entries", []):
+                if one.get("endpoint") or one.get("host"):
+                    return _host(one)
+            if time.monotonic() > until:
+                return "a host that Flink does not name"
+            time.sleep(PAUSE_S)
 
     def cancel(self, found: list[FlinkJob]) -> None:
         """Cancel these jobs and wait until they are over.
