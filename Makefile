@@ -29,6 +29,7 @@ $(READY): requirements.lock setup.py
 lock: ## Choose all versions anew (needs the network)
 	$(BIN)/uv pip compile setup.py --extra all --universal --python-version 3.11 \
 		--generate-hashes --no-header --quiet --output-file requirements.lock
+	deploy/docker/lock.sh
 
 format: $(READY) ## Format the code
 	$(BIN)/ruff format .
