@@ -83,6 +83,10 @@ def _reason(error: RuntimeError) -> str:
     return f"{lines[-1].rstrip('.')}." if lines else "Flink does not say why."
 
 
+_ASKED: dict[str, tuple[str, int]] = {}
+"""The clusters whose workers answered in this process, by stage."""
+
+
 def _check(job: Job, options: PipelineOptions, flags: list[str]) -> Master:
     """Return the master, once it is sure that the job can run on its workers.
 
@@ -105,12 +109,15 @@ def _check(job: Job, options: PipelineOptions, flags: list[str]) -> Master:
     known = flags_of_server(options)
     if known is not None:  # a server that is started for this job cannot be asked
         beam_flags.require_known(flags, options, known)
-    left = [one for one in master.jobs(job.name.partition("/")[0]) if not one.is_over]
+    stage = job.name.partition("/")[0]
+    left = [one for one in master.jobs(stage) if not one.is_over]
     if left:
         log.warning("Flink: cancelling what an earlier attempt of this stage left")
         master.cancel(left)
-    small = [f"--job_name={job.name}/check", f"--parallelism={wanted}"]
-    _ask_workers(job, PipelineOptions([*flags, *small]), master, wanted)
+    if _ASKED.get(stage) != (master.address, wanted):  # its first job
+        small = [f"--job_name={job.name}/check", f"--parallelism={wanted}"]
+        _ask_workers(job, PipelineOptions([*flags, *small]), master, wanted)
+        _ASKED[stage] = (master.address, wanted)
     seconds = time.monotonic() - began
     hosts = ", ".join(master.hosts())
     log.info("Flink: %d slots on %s answer (%.1f s)", wanted, hosts, seconds)
