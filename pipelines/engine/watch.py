@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.progress import TimeRemainingColumn as Remaining
 
+from pipelines.errors import LatentlakeError
 from pipelines.lake import store
 
 LOCAL_SECONDS = 0.5
@@ -68,7 +69,8 @@ def watching(paths: Collection[str], what: str) -> Iterator[None]:
 def _watch(paths: Collection[str], what: str, stop: threading.Event) -> None:
     local = store.is_local(next(iter(paths)))
     pause = LOCAL_SECONDS if local else BUCKET_SECONDS
-    with _teller(what, len(paths)) as tell:
+    # Where the lake is lost the job itself says so.
+    with contextlib.suppress(LatentlakeError), _teller(what, len(paths)) as tell:
         while not stop.wait(pause):
             tell(finished(paths))
         tell(finished(paths))

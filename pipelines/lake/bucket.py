@@ -132,10 +132,15 @@ def call(path: str, do: Callable[[Any, str], T]) -> T:
         stop=tenacity.stop_after_delay(PATIENCE_S),
         wait=tenacity.wait_random_exponential(multiplier=0.5, max=5),
         retry=tenacity.retry_if_exception_type(Unreachable),
-        before_sleep=lambda state: log.warning("%s: no answer; trying again", path),
+        before_sleep=lambda state: _say(path, state.attempt_number),
         reraise=True,
     )
     return again(attempt)
+
+
+def _say(path: str, tries: int) -> None:
+    if tries == 1:
+        log.warning("%s: no answer; trying again for a while", path)
 
 
 def require(path: str) -> None:
