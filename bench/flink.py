@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -197,4 +198,6 @@ def say(
 
 
 if __name__ == "__main__":
+    # a bench that is told to stop takes its clusters with it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     main()
