@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 READY := .venv/.ready
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: help setup lock format lint types test test-all test-flink test-cluster demo \
 	up down flink-up flink-down bench clean
@@ -58,7 +58,7 @@ demo: $(READY) ## One night on real images, through Airflow; SOURCE=folder takes
 	$(BIN)/python deploy/local/demo.py $(if $(SOURCE),"$(SOURCE)")
 
 up: $(READY) ## Start Airflow's pages on this machine
-	$(BIN)/python deploy/local/airflow.py up
+	$(BIN)/python deploy/local/airflow.py up $(if $(SCHEDULERS),--schedulers $(SCHEDULERS))
 
 down: ## Stop them
 	$(BIN)/python deploy/local/airflow.py down
@@ -72,5 +72,6 @@ flink-down: ## Stop it; nothing of it stays
 bench: $(READY) ## Measure every stage against its limit; writes bench/results.md
 	$(BIN)/python bench/run.py
 
-clean: ## Remove the environment and what the demo made
-	rm -rf .venv .demo .airflow build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+clean: ## Remove the environment, the servers and what the demo made
+	@if [ -x $(BIN)/python ]; then $(MAKE) --no-print-directory down flink-down; fi
+	rm -rf .venv .demo .airflow .edge .flink .servers build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -18,6 +18,7 @@ HERE = pathlib.Path(__file__).parent
 RESULTS = HERE / "results.md"
 SCRIPTS = (
     "decode", "ingest", "transform", "train", "encode", "publish", "night", "flink",
+    "inventory", "scaling", "gpu_train",
 )  # fmt: skip
 HEAD = "| figure | ours | limit | ratio | target | unit |\n|---|---:|---:|---:|---|---|"
 

@@ -16,7 +16,7 @@ from pipelines.lake.layout import Lake
 from pipelines.lake.run import Run
 from pipelines.lake.shards import INVENTORY_SCHEMA
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared" / "data"
 

@@ -14,7 +14,8 @@ HEAVY = {
 ENGINES = {"airflow", "apache_beam", "tensorflow", "tensorflow_transform", "tfx_bsl"}
 TFT = {"tensorflow", "tensorflow_transform", "tfx_bsl"}
 LIGHT = (
-    "pipelines/cli.py", "pipelines/config.py", "pipelines/errors.py",
+    "pipelines/cli.py", "pipelines/config.py", "pipelines/sections.py",
+    "pipelines/engine_section.py", "pipelines/errors.py",
     "pipelines/quiet.py", "pipelines/records.py", "pipelines/lake/layout.py",
     "pipelines/stages/gate.py",
     "pipelines/stages/retrain.py", "models/spec.py",

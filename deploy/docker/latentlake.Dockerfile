@@ -22,5 +22,5 @@ WORKDIR /home/airflow
 ENV AIRFLOW_HOME=/home/airflow/airflow \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/dags \
     AIRFLOW__CORE__LOAD_EXAMPLES=False \
-    TF_CPP_MIN_LOG_LEVEL=2
+    TF_CPP_MIN_LOG_LEVEL=3
 CMD ["airflow", "scheduler"]

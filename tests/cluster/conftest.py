@@ -43,7 +43,6 @@ psnr_margin = 100.0
 cron = "{cron}"
 [engine]
 chunk_size = 256
-work = "{work}"
 """
 
 
@@ -79,12 +78,11 @@ class House(NamedTuple):
         return airflow_parts.ask(self.url, what)
 
     def schedule(self, settings: dict[str, object]) -> None:
-        """Let the dataset's next night begin in the next minute but one."""
-        soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=75)
+        """Let the dataset's next night begin in about three minutes."""
+        soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=180)
         text = SETTINGS.format(
             source="s3://photos/digits",
             cron=f"{soon.minute} {soon.hour} * * *",
-            work=self.file.parent.parent / "work",
         )
         lines = (f"{key} = {json.dumps(value)}" for key, value in settings.items())
         aside = self.file.with_suffix(".aside")
@@ -105,7 +103,10 @@ class House(NamedTuple):
     def tasks(self, run: dict) -> dict[str, dict]:
         """Return the tasks of one of the DAG's runs, by name."""
         where = f"dags/nightly_digits/dagRuns/{run['dag_run_id']}/taskInstances"
-        return {one["task_id"]: one for one in self.ask(where)["task_instances"]}
+        until = time.monotonic() + 60
+        while not (found := self.ask(where)) and time.monotonic() < until:
+            time.sleep(1)  # a busy API has not answered in time
+        return {one["task_id"]: one for one in found["task_instances"]}
 
     def jobs(self) -> list[dict]:
         """Return the jobs that Flink remembers."""
@@ -155,7 +156,6 @@ def build(home: pathlib.Path, stack: contextlib.ExitStack) -> House:
     s3.make_bucket("photos")
     ours = s3.environment() | {"LATENTLAKE_CATALOG": pg.create("catalog")}
     flink = flink_cluster.up(home / "flink", env=s3.environment())
-    (home / "work").mkdir()
     house = _airflow(
         home, stack, ours | {"LATENTLAKE_LAKE": lake}, pg.create("airflow")
     )
