@@ -31,6 +31,26 @@ def test_folders_that_are_missing_hold_nothing(paths):
     assert watch.finished(paths) == 0
 
 
+def test_a_bucket_is_asked_for_a_sample_and_never_listed(monkeypatch):
+    files = [f"memory://lake/shards/{n}.parquet" for n in range(4000)]
+    done = set(files[::4])
+    asked = []
+    monkeypatch.setattr(
+        watch.store, "exists", lambda path: asked.append(path) or path in done
+    )
+    monkeypatch.setattr(watch.store, "names", lambda folder: pytest.fail("listed"))
+
+    found = watch.estimate(files)
+
+    assert len(asked) == watch.SAMPLE
+    assert 700 < found < 1300
+    assert watch.estimate(files) == found  # of the same files
+    done.clear()
+    assert watch.estimate(files) == 0
+    done.update(files)
+    assert watch.estimate(files) == 4000
+
+
 def test_a_log_gets_a_line_when_all_is_done(paths, caplog):
     caplog.set_level(logging.INFO)
 
