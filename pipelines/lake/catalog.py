@@ -2,12 +2,19 @@
 
 import functools
 import os
+import re
 from typing import TYPE_CHECKING
 
 from pyiceberg.catalog import load_catalog
+from pyiceberg.exceptions import (
+    RESTError,
+    ServerError,
+    ServiceUnavailableError,
+    TooManyRequestsError,
+)
 from pyiceberg.utils.config import Config
 
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, LatentlakeError, Unreachable
 from pipelines.lake import bucket, database, store
 from pipelines.lake.layout import Lake
 
@@ -17,6 +24,12 @@ if TYPE_CHECKING:
 VARIABLE = "LATENTLAKE_CATALOG"
 NAME = "latentlake"
 """The name that our tables have in a shared SQL catalog, and in `.pyiceberg.yaml`."""
+BUSY = (ServerError, ServiceUnavailableError, TooManyRequestsError)
+"""What PyIceberg makes of a REST server's answers that another try may mend."""
+_SECRET = re.compile(
+    r"((?:password|passwd|pwd|secret|token|credential|apikey|api_key)=)[^&\s)'\"]+",
+    re.I,
+)
 
 
 def open_catalog(lake: Lake) -> "Catalog":
@@ -43,9 +56,9 @@ def open_catalog(lake: Lake) -> "Catalog":
         )
     except Exception as error:
         # Any driver may raise here; the caller cannot know which catalog was meant.
-        explained = database.explain(error)
-        if explained is not None:
-            raise explained from error
+        meant = explain(error)
+        if meant is not None:
+            raise meant from error
         shown = _without_password(given or properties["uri"])
         raise ConfigError(
             f"catalog {shown}: does not open ({type(error).__name__}: "
@@ -53,6 +66,29 @@ def open_catalog(lake: Lake) -> "Catalog":
             "PyIceberg opens, or to the name of one in .pyiceberg.yaml; unset it for "
             "the SQLite file of a local lake."
         ) from error
+
+
+def explain(error: BaseException) -> LatentlakeError | None:
+    """Return what ``error`` of a catalog's server means, where that is known."""
+    meant = database.explain(error)
+    if meant is not None or not _no_answer(error):
+        return meant
+    return Unreachable(
+        f"the catalog {_without_password(os.environ.get(VARIABLE, NAME))} does not "
+        f"answer ({type(error).__name__}: {_first_line(error)}). Look whether it is up "
+        f"and whether {VARIABLE} is right, then run the same command again."
+    )
+
+
+def _no_answer(error: BaseException) -> bool:
+    """Return whether a REST catalog was not reached, was lost, or is not well."""
+    if isinstance(error, RESTError):
+        return isinstance(error, BUSY)
+    from requests import exceptions as http  # PyIceberg's client for REST
+
+    if isinstance(error, http.SSLError):
+        return False  # a certificate does not mend itself
+    return isinstance(error, http.ConnectionError | http.Timeout)
 
 
 def is_there(lake: Lake) -> bool:
@@ -113,13 +149,17 @@ def _named(given: str) -> tuple[str, dict[str, str]]:
     return NAME, {"type": kind, "uri": given}
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     lines = _without_password(str(error)).splitlines()
     return lines[0] if lines else "no message"
 
 
 def _without_password(text: str) -> str:
-    """Return ``text`` with what stands between ``://user:`` and ``@`` masked."""
+    """Return ``text`` with the secrets of its URI masked.
+
+    They stand between ``://user:`` and ``@``, or in a query such as ``?password=…``.
+    """
+    text = _SECRET.sub(r"\1***", text)
     scheme, mark, rest = text.partition("://")
     user, at, host = rest.rpartition("@")
     if not (mark and at and ":" in user):

@@ -1,6 +1,11 @@
+import contextlib
+import http.server
+import socket
+import threading
+
 import pytest
 
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, Unreachable
 from pipelines.lake import tables
 from pipelines.lake.catalog import VARIABLE, open_catalog
 from pipelines.lake.layout import Lake
@@ -35,6 +40,63 @@ def test_a_catalog_that_does_not_open_is_named_without_its_password(
 
     assert "nosuchdriver://user:***@host/db" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_a_password_in_the_query_of_an_address_is_masked(tmp_path, monkeypatch):
+    given = "nosuchdriver://host/db?user=me&password=secret&sslmode=require"
+    monkeypatch.setenv(VARIABLE, given)
+
+    with pytest.raises(ConfigError) as caught:
+        open_catalog(Lake(str(tmp_path), "digits"))
+
+    assert "?user=me&password=***&sslmode=require" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_rest_catalog_that_is_not_there_is_an_accident(tmp_path, monkeypatch):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and never listens
+        address = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        monkeypatch.setenv(VARIABLE, address)
+
+        with pytest.raises(Unreachable, match="does not answer") as caught:
+            open_catalog(Lake(str(tmp_path), "digits"))
+
+    assert address in str(caught.value)
+    assert caught.value.exit_code == 1
+
+
+@contextlib.contextmanager
+def answering(code):
+    """Yield the address of a server that answers everything with ``code``."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(code)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [(500, Unreachable), (503, Unreachable), (401, ConfigError), (404, ConfigError)],
+)
+def test_a_rest_catalog_that_is_not_well_is_told_from_wrong_settings(
+    tmp_path, monkeypatch, code, error
+):
+    with answering(code) as address:
+        monkeypatch.setenv(VARIABLE, address)
+
+        with pytest.raises(error):
+            open_catalog(Lake(str(tmp_path), "digits"))
 
 
 def test_a_name_that_no_configuration_describes_is_refused(tmp_path, monkeypatch):
