@@ -94,7 +94,6 @@ class StageOperator(BaseOperator):
             "LATENTLAKE_DATASETS": self.datasets_folder,
             "LATENTLAKE_METRICS": "1",
             "PYTHONUNBUFFERED": "1",
-            "TF_CPP_MIN_LOG_LEVEL": inherited.get("TF_CPP_MIN_LOG_LEVEL", "2"),
         }
 
     def _refuse_unknown(self, context: Context) -> None:

@@ -67,6 +67,8 @@ def explained(path: str) -> Iterator[None]:
     except LatentlakeError:
         raise
     except Exception as error:
+        if _of_a_disk(error):
+            raise
         meant = meaning(error, path)
         if meant is not None:
             raise meant from error
@@ -76,15 +78,25 @@ def explained(path: str) -> Iterator[None]:
         raise
 
 
-def meaning(error: BaseException, where: str) -> LatentlakeError | None:
+def _of_a_disk(error: Exception) -> bool:
+    """Return whether ``error`` names a file of this machine: S3's names have no /."""
+    name = getattr(error, "filename", None)
+    return isinstance(name, str) and os.path.isabs(name)
+
+
+def meaning(
+    error: BaseException, where: str, *, sure: bool = True
+) -> LatentlakeError | None:
     """Return what ``error`` means, where it is of a bucket, or ``None``.
 
     Args:
         error: What a library raised.
         where: The path or lake that it is about.
+        sure: Whether it came of asking for ``where``. If not, a lost connection is
+            taken for the bucket's only where S3's own client says so.
     """
     for one in _chain(error):
-        found = _of_bucket(one, where)
+        found = _of_bucket(one, where, sure)
         if found is not None:
             return found
     return None
@@ -99,7 +111,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         following = following.__cause__ or following.__context__
 
 
-def _of_bucket(error: BaseException, where: str) -> LatentlakeError | None:
+def _of_bucket(error: BaseException, where: str, sure: bool) -> LatentlakeError | None:
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & NO_KEYS:
         return ConfigError(
@@ -113,7 +125,8 @@ def _of_bucket(error: BaseException, where: str) -> LatentlakeError | None:
         )
     code = _code(error)
     if code is None:
-        lost = names & NO_ANSWER and "://" in where
+        own = sure or type(error).__module__.startswith(("botocore", "aiobotocore"))
+        lost = own and names & NO_ANSWER and "://" in where
         return _no_answer(error, where) if lost else None
     return _by_code(code, error, where)
 

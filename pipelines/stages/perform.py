@@ -61,14 +61,18 @@ def begin(run: Run) -> Run:
                 run.run_id,
             )
         return earlier
-    from pipelines.lake import tables
+    from pipelines.lake import lease, tables
 
     tables.ensure(run.lake)
-    base = tables.main_ids(run.lake)
-    fresh = dataclasses.replace(
-        run, images_base=base.images, features_base=base.features
-    )
-    runs.pin(fresh)
+    with lease.hold(run.lake, run.run_id):  # two processes may begin the same run
+        earlier = runs.pinned(run.lake, run.run_id)
+        if earlier is not None:
+            return earlier
+        base = tables.main_ids(run.lake)
+        fresh = dataclasses.replace(
+            run, images_base=base.images, features_base=base.features
+        )
+        runs.pin(fresh)
     return fresh
 
 
@@ -137,7 +141,10 @@ def _attempt(stage: str, run: Run, beam_flags: list[str]) -> dict[str, Any]:
 
 def _of_accident(stage: str, run: Run, error: Exception) -> dict[str, Any]:
     """Say what happened: in words where these are known, else by a traceback."""
-    meant = afar.meaning(error, run.lake.root)
+    from pipelines.lake import catalog
+
+    # A source may be lost too: the lake is blamed for what is its own beyond doubt.
+    meant = catalog.explain(error) or afar.meaning(error, run.lake.root, sure=False)
     if meant is not None:
         log.error("%s: %s", stage, meant)
         return _of_error(meant, meant.exit_code)

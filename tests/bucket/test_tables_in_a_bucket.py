@@ -1,5 +1,6 @@
 import pytest
 import s3_server
+from botocore.exceptions import EndpointConnectionError
 
 from pipelines.errors import AccessRefused, ConfigError, Unreachable
 from pipelines.lake import afar, tables
@@ -119,3 +120,21 @@ def test_errors_of_a_disk_are_none_of_a_buckets(tmp_path):
 
     assert afar.meaning(caught.value, str(tmp_path)) is None
     assert afar.meaning(TimeoutError("of something else"), str(tmp_path)) is None
+
+
+def test_a_file_of_a_disk_that_is_missed_while_a_bucket_is_asked_keeps_its_name(
+    tmp_path,
+):
+    with pytest.raises(FileNotFoundError) as caught, afar.explained("s3://y/x"):
+        (tmp_path / "gone").read_bytes()
+
+    assert caught.value.filename == str(tmp_path / "gone")
+
+
+def test_a_connection_lost_elsewhere_is_not_told_as_the_lakes():
+    lost = ConnectionResetError("of a web server")
+
+    assert isinstance(afar.meaning(lost, "s3://y/x"), Unreachable)
+    assert afar.meaning(lost, "s3://y/x", sure=False) is None
+    refused = EndpointConnectionError(endpoint_url="http://127.0.0.1:9")
+    assert isinstance(afar.meaning(refused, "s3://y/x", sure=False), Unreachable)

@@ -12,6 +12,7 @@ import pytest
 
 from pipelines.config import Settings, SourceSettings
 from pipelines.errors import BadNight, GateRefused
+from pipelines.lake import lease
 from pipelines.lake import run as runs
 from pipelines.lake.layout import Lake
 from pipelines.lake.run import Run
@@ -123,6 +124,35 @@ def test_an_error_that_holds_a_traceback_is_named_by_its_last_line(run, stage, c
     perform.perform("ingest", run, [])
 
     assert "ingest: stopped (OSError: y)" in caplog.text
+
+
+def test_a_run_that_cannot_be_pinned_while_another_holds_the_lease_is_one_sentence(
+    tmp_path,
+):
+    (tmp_path / "birds.toml").write_text('[source]\npath = "photos"\n')
+    lake = Lake(str(tmp_path / "lake"), "birds")
+    script = textwrap.dedent(f"""
+        import functools, sys
+        from pipelines import cli
+        from pipelines.lake import lease
+        lease.hold = functools.partial(lease.hold, wait_s=0.1)
+        sys.argv[1:] = ["ingest", "birds", "--lake", {lake.root!r}]
+        cli.main()
+    """)
+
+    with lease.hold(lake, "another-run"):
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env=os.environ | {"LATENTLAKE_DATASETS": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == 1
+    assert "latentlake: birds: another-run (process" in done.stderr
+    assert "run the same command again" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_metrics_line_is_one_line_of_json(run, stage, capsys, monkeypatch):
