@@ -5,6 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from pipelines.engine import job as jobs
 from pipelines.engine import screening, watch
 from pipelines.engine.screening import ScreenPlan
 from pipelines.errors import ArtifactMismatch
-from pipelines.lake import inventory, ranges, shards, store
+from pipelines.lake import inventory, lease, ranges, shards, store
 from pipelines.lake.inventory import Due
 from pipelines.lake.run import Run
 from pipelines.lake.shards import Inventory
@@ -25,6 +26,8 @@ from pipelines.stages.bad_night import Rejected
 
 LIST_BLOCK = 50_000
 """So many entries of a listing are Python objects at a time."""
+GATHERED_AT_ONCE = 16
+"""So many inventories are asked of a bucket at a time: each waits for its answer."""
 RECORD_BYTES = 256
 """What a shard and its inventory need for an image beside its pixels, about."""
 
@@ -63,7 +66,10 @@ def _listing(run: Run) -> pa.Table:
     if not store.exists(path):
         source = registry.open_source(run.settings.source)
         log.info("ingest: listing %s", run.settings.source.path)
-        ranges.write(path, _table_of(source.list()).sort_by("source_uri"))
+        found = _table_of(source.list()).sort_by("source_uri")
+        with lease.hold(run.lake, run.run_id):  # of two processes, the first one's
+            if not store.exists(path):
+                ranges.write(path, found)
     return ranges.read(path)
 
 
@@ -141,7 +147,9 @@ def _plan(run: Run, found: Due) -> ScreenPlan:
 
 def _gathered(chunks: list[Chunk], files: list[str]) -> list[Inventory]:
     """Return the inventory of each chunk; every entry must have left its row."""
-    done = [shards.read_inventory(file) for file in files]
+    at_once = 1 if store.is_local(files[0]) else GATHERED_AT_ONCE
+    with ThreadPoolExecutor(at_once) as pool:
+        done = list(pool.map(shards.read_inventory, files))
     for chunk, file, one in zip(chunks, files, done, strict=True):
         if one.rows.num_rows != chunk.stop - chunk.start:
             raise ArtifactMismatch(
