@@ -21,15 +21,12 @@ import time
 from collections.abc import Iterator, Mapping
 
 import psutil
+from processes import CannotStart
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 EXECUTOR = "airflow.providers.edge3.executors.EdgeExecutor"
 START_PATIENCE_S = 180.0
 GRACE_S = 40.0
-
-
-class CannotStart(RuntimeError):
-    """The worker does not come up; the message says why."""
 
 
 def central(url: str, queue: str = "gpu") -> dict[str, str]:
@@ -64,9 +61,12 @@ class Worker:
         """Start it for the Airflow of that environment; return once it is known there.
 
         Raises:
-            CannotStart: It ended, or was not heard of in time.
+            CannotStart: It ended, or was not heard of in time, or another one works
+                in its folder.
         """
         self.home.mkdir(parents=True, exist_ok=True)
+        known = self.home / "airflow-edge-worker.pid"  # written once it is registered
+        _clear(known)
         env = {
             name: value
             for name, value in airflow.items()
@@ -84,7 +84,6 @@ class Worker:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        known = self.home / "airflow-edge-worker.pid"  # written once it is registered
         end = time.monotonic() + START_PATIENCE_S
         while not known.exists():
             if self._process.poll() is not None:
@@ -131,6 +130,21 @@ class Worker:
         psutil.wait_procs(found, timeout=GRACE_S)
 
 
+def _clear(known: pathlib.Path) -> None:
+    """Take away the word of a worker that was killed; one that lives keeps its own."""
+    try:
+        other = psutil.Process(int(known.read_text()))
+        lives = "edge" in " ".join(other.cmdline())
+    except (FileNotFoundError, ValueError, psutil.Error):
+        lives = False
+    if lives:
+        raise CannotStart(
+            f"{known.parent}: a worker works there already (process {other.pid}). "
+            "Stop it, or give another folder (--home)."
+        )
+    known.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def working(
     airflow: Mapping[str, str],
@@ -169,13 +183,15 @@ def main() -> None:
     given = parser.parse_args()
     env = of_a_person(given.airflow.rstrip("/"), given.queue, given.secret)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with (
-        contextlib.suppress(KeyboardInterrupt),
-        working(env, given.home.absolute(), queue=given.queue) as worker,
-    ):
-        print(f"{worker.name} works on queue {given.queue}; Ctrl-C stops it.")
-        print(f"What it says is in {worker.log}", flush=True)
-        raise SystemExit(worker.wait())
+    try:
+        with working(env, given.home.absolute(), queue=given.queue) as worker:
+            print(f"{worker.name} works on queue {given.queue}; Ctrl-C stops it.")
+            print(f"What it says is in {worker.log}", flush=True)
+            raise SystemExit(worker.wait())
+    except KeyboardInterrupt:
+        return
+    except CannotStart as error:
+        raise SystemExit(str(error)) from None
 
 
 def of_a_person(url: str, queue: str, secret: pathlib.Path) -> dict[str, str]:

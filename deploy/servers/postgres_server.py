@@ -16,27 +16,28 @@ import secrets
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from processes import CannotStart, free_port, in_main_thread
 
 USER = "latentlake"
 ACCOUNTS = ("postgres", "nobody")
 DEBIAN = pathlib.Path("/usr/lib/postgresql")
 PATIENCE_S = 60.0
+OURS = {"password", "data", "postgres.log", "environment"}
 DATABASES = {"LATENTLAKE_CATALOG": "catalog", "LATENTLAKE_AIRFLOW_DB": "airflow"}
 
 
-class PostgresMissing(Exception):
+class PostgresMissing(CannotStart):
     """PostgreSQL's programs are not on this machine."""
 
 
-class PostgresFailed(Exception):
+class PostgresFailed(CannotStart):
     """A PostgreSQL did not start; its own last words are in the message."""
 
 
@@ -90,9 +91,11 @@ class Postgres:
         command = [str(programs() / "postgres"), "-D", str(self.folder / "data")]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
+        # It ends when we are killed; what Linux watches is our thread.
+        watched = ["--pdeathsig=INT"] if in_main_thread() else []
         with (self.folder / "postgres.log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["setpriv", *_account_flags(), *_ends_with_us(), *command],
+                ["setpriv", *_account_flags(), *watched, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -167,7 +170,7 @@ def serving(
             made = tempfile.TemporaryDirectory(prefix="latentlake-postgres-")
             folder = pathlib.Path(stack.enter_context(made))
         password = _prepare(folder.absolute(), host)
-        port = port or _free_port(host)
+        port = port or free_port(host)
         pg = Postgres(folder.absolute(), host, port, password, settings or {})
         stack.callback(pg.stop, crash=temporary)
         pg.start()
@@ -194,6 +197,7 @@ def programs() -> pathlib.Path:
 def _prepare(folder: pathlib.Path, host: str) -> str:
     """Make a database cluster in ``folder``, if need be; return its password."""
     folder.mkdir(parents=True, exist_ok=True)
+    _require_ours(folder)
     folder.chmod(0o700)
     secret = folder / "password"
     if not secret.exists():
@@ -206,6 +210,17 @@ def _prepare(folder: pathlib.Path, host: str) -> str:
     rules = [f"host all all {net} scram-sha-256\n" for net in nets]
     (folder / "data" / "pg_hba.conf").write_text("".join(rules))
     return secret.read_text()
+
+
+def _require_ours(folder: pathlib.Path) -> None:
+    """Refuse a folder of something else: it would change its mode and its owner."""
+    names = set(os.listdir(folder))
+    begun = (folder / "data" / "PG_VERSION").exists() or names <= OURS
+    if names and not ("password" in names and begun):
+        raise PostgresFailed(
+            f"{folder}: holds something else ({min(names)}). Give an empty folder, or "
+            "one that does not exist yet."
+        )
 
 
 def _initialise(folder: pathlib.Path, secret: pathlib.Path) -> None:
@@ -242,22 +257,10 @@ def _account_flags() -> list[str]:
     return [f"--reuid={one.pw_uid}", f"--regid={one.pw_gid}", "--clear-groups"]
 
 
-def _ends_with_us() -> list[str]:
-    """Have the server end when we are killed; what Linux watches is our thread."""
-    watched = threading.current_thread() is threading.main_thread()
-    return ["--pdeathsig=INT"] if watched else []
-
-
 def _give(*paths: pathlib.Path) -> None:
     if os.getuid() == 0:
         for path in paths:
             os.chown(path, _account().pw_uid, _account().pw_gid)
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def main() -> None:
@@ -283,7 +286,7 @@ def main() -> None:
         raise SystemExit(f"PostgreSQL ended by itself; why is in {given.folder}")
     except KeyboardInterrupt:
         print("\nPostgreSQL is down; its data stays.")
-    except (PostgresMissing, PostgresFailed) as error:
+    except CannotStart as error:
         raise SystemExit(str(error)) from None
 
 

@@ -10,7 +10,6 @@ when it stops. ``make_bucket`` and the keys are for this machine's own use.
 
 import argparse
 import contextlib
-import ctypes
 import os
 import pathlib
 import secrets
@@ -20,11 +19,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 
 from filelock import FileLock
+from processes import CannotStart, end_with_us, free_port
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 MODULE = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
@@ -32,10 +31,6 @@ REGION = "us-east-1"
 BUILD_PATIENCE_S = 1200
 START_PATIENCE_S = 60.0
 STOP_PATIENCE_S = 10.0
-
-
-class CannotStart(RuntimeError):
-    """The server does not come up; the message says why."""
 
 
 class Server:
@@ -99,7 +94,7 @@ class Server:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for us: we stop it
-            preexec_fn=_end_with_parent if _in_main_thread() else None,
+            preexec_fn=end_with_us(),
         )
         deadline = time.monotonic() + START_PATIENCE_S
         while not self._answers():
@@ -211,13 +206,6 @@ def _build(folder: str) -> None:
         raise CannotStart(f"go install {MODULE} failed:\n{done.stderr[-2000:]}")
 
 
-def free_port(host: str) -> int:
-    """Return a port of ``host`` that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
 def _keeps_attributes(folder: pathlib.Path) -> bool:
     """Return whether files there can carry what S3 knows of an object."""
     with tempfile.NamedTemporaryFile(dir=folder) as probe:
@@ -226,19 +214,6 @@ def _keeps_attributes(folder: pathlib.Path) -> bool:
         except (OSError, AttributeError):
             return False
     return True
-
-
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
-
-
-def _end_with_parent() -> None:
-    """Have Linux end the server when this program is killed.
-
-    What is watched is the thread that started it, so that must be the main one.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def main(arguments: list[str]) -> int:
@@ -252,12 +227,18 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--port", type=int, default=0, help="a free one by default")
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with serving(given.folder, given.host, given.port) as server:
-        for name, value in server.environment().items():
-            print(f"export {name}={value}")
-        print(f"# a lake: --lake {server.make_bucket(given.bucket)}/nights", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
+    try:
+        with serving(given.folder, given.host, given.port) as server:
+            for name, value in server.environment().items():
+                print(f"export {name}={value}")
+            lake = f"{server.make_bucket(given.bucket)}/nights"
+            print(f"# a lake: --lake {lake}", flush=True)
             signal.pause()
+    except KeyboardInterrupt:
+        pass
+    except CannotStart as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 

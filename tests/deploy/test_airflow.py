@@ -12,14 +12,9 @@ import urllib.request
 import airflow_home
 import psutil
 import pytest
+from processes import free_port
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "deploy" / "local" / "airflow.py"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def tell(verb, home, port, *flags, **env):

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 import edge_worker
 import pytest
+from processes import free_port
 
 LOCAL = pathlib.Path(__file__).parents[2] / "deploy" / "local"
 sys.path.append(str(LOCAL))  # last, since one of its scripts is named airflow
@@ -110,9 +110,7 @@ def site(tmp_path: pathlib.Path) -> Iterator[Site]:
     datasets = tmp_path / "datasets"
     datasets.mkdir()
     (datasets / "tiny.toml").write_text(DATASET.format(source=tmp_path / "images"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     extra = edge_worker.central(url) | QUICK
     env = airflow_home.environment(home, str(lake), datasets, port, extra=extra)

@@ -4,7 +4,6 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import time
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ import airflow_home
 import airflow_parts
 import digits
 import pytest
+from processes import free_port
 
 from pipelines.lake import tables
 from pipelines.lake.catalog import VARIABLE
@@ -78,7 +78,9 @@ class House(NamedTuple):
     def begin(self, dataset):
         """Trigger a night; return the address of its run."""
         dag = f"dags/nightly_{dataset}/dagRuns"
-        return f"{dag}/{self.ask(dag, {'logical_date': None})['dag_run_id']}"
+        started = self.ask(dag, {"logical_date": None}).get("dag_run_id")
+        assert started, f"Airflow did not answer that a night of {dataset} began"
+        return f"{dag}/{started}"
 
     def wait(self, run, *states):
         """Return the state of ``run`` once it is one of ``states``."""
@@ -124,12 +126,6 @@ def house(server, tmp_path_factory):
             yield house
         finally:
             airflow_parts.down(house.home)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.mark.slow

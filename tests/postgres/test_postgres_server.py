@@ -94,3 +94,24 @@ def test_a_server_that_does_not_come_up_says_its_own_last_words():
         postgres_server.serving(settings={"max_connections": "many"}),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    "names", [("photo.jpg",), ("password", "photo.jpg"), ("data",)]
+)
+def test_a_folder_of_something_else_is_refused_and_left_as_it_is(tmp_path, names):
+    folder = tmp_path / "mine"
+    folder.mkdir(mode=0o755)
+    for name in names:
+        (folder / name).write_text("x")
+    before = folder.stat()
+
+    with (
+        pytest.raises(postgres_server.PostgresFailed, match="holds something else"),
+        postgres_server.serving(folder),
+    ):
+        pass
+
+    after = folder.stat()
+    assert (after.st_mode, after.st_uid) == (before.st_mode, before.st_uid)
+    assert sorted(os.listdir(folder)) == sorted(names)
