@@ -1,5 +1,6 @@
 """What a Flink job manager is asked over its web interface, and told."""
 
+import http.client
 import json
 import time
 import urllib.error
@@ -133,17 +134,19 @@ class Master:
             time.sleep(PAUSE_S)
 
     def _get(self, path: str) -> Any:
-        return json.loads(self._ask(path, "GET"))
+        return self._ask(path, "GET")
 
-    def _ask(self, path: str, method: str) -> bytes:
+    def _ask(self, path: str, method: str) -> Any:
+        """Return the JSON value that is answered, ``None`` where that is empty."""
         request = urllib.request.Request(f"{self.address}{path}", method=method)
         try:
             with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
-                return bytes(answer.read())
+                said = answer.read()
+                return json.loads(said) if said.strip() else None
         except urllib.error.HTTPError as error:
             why = f"answers {error.code} to {method} {path}"
             raise self._unreached(why) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             why = f"does not answer ({getattr(error, 'reason', error)})"
             raise self._unreached(why) from error
 
