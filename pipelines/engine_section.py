@@ -31,7 +31,7 @@ class EngineSettings(Section):
     check_limit_s: Seconds = 120
     """Flink: so long may every worker take to answer before a job is sent."""
     stall_limit_s: Seconds = 900
-    """Flink: a job that has not moved for so long is cancelled."""
+    """Flink: a job that did nothing for so long, also no file of its, is cancelled."""
     time_limit_s: Seconds = 86_400
     """Flink: a job that is not done by then is cancelled."""
     flags: tuple[str, ...] = ()

@@ -13,24 +13,21 @@ from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
-import grpc  # type: ignore[import-untyped]  # it ships no types
 from apache_beam.options.pipeline_options import (
     FlinkRunnerOptions,
     GoogleCloudOptions,
     PipelineOptions,
     PortableOptions,
 )
-from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 
-from pipelines.engine import beam_flags, probe, watchdog
+from pipelines.engine import beam_flags, job_server, probe, watchdog
 from pipelines.engine.flink import Master
 from pipelines.engine.job import Job
 from pipelines.engine.probe import Build
-from pipelines.engine.watchdog import Limits, Watchdog
+from pipelines.engine.watchdog import Limits, Watchdog, Watched
 from pipelines.errors import ConfigError, LatentlakeError
 from pipelines.lake import store
 
-SERVER_S = 20.0
 QUESTIONS = 4
 """So many for each slot: that one gets none is then next to impossible."""
 NO_PACKAGE = "ModuleNotFoundError"
@@ -51,11 +48,12 @@ def sent(job: Job, options: PipelineOptions, flags: list[str]) -> Iterator[None]
     master = _check(job, options, flags)
     settings = job.settings
     limits = Limits(settings.stall_limit_s, settings.time_limit_s)
-    with watchdog.watched(master, job.name, limits) as dog:
-        try:
+    about = Watched(job.name, server_of(options), job.progress)
+    try:
+        with watchdog.watched(master, about, limits) as dog:
             yield
-        except RuntimeError as error:
-            raise _why(error, dog, master) from error
+    except RuntimeError as error:
+        raise _why(error, dog, master) from error
 
 
 def _why(error: RuntimeError, dog: Watchdog, master: Master) -> Exception:
@@ -106,9 +104,9 @@ def _check(job: Job, options: PipelineOptions, flags: list[str]) -> Master:
             f"{len(master.hosts())} hosts, and the job wants {wanted}. Start more task "
             "managers, or lower engine.parallelism; then run the same command again."
         )
-    known = flags_of_server(options)
-    if known is not None:  # a server that is started for this job cannot be asked
-        beam_flags.require_known(flags, options, known)
+    server = server_of(options)
+    if server:  # one that is started for this job cannot be asked
+        beam_flags.require_known(flags, options, job_server.flags(server))
     stage = job.name.partition("/")[0]
     left = [one for one in master.jobs(stage) if not one.is_over]
     if left:
@@ -124,27 +122,10 @@ def _check(job: Job, options: PipelineOptions, flags: list[str]) -> Master:
     return master
 
 
-def flags_of_server(options: PipelineOptions) -> set[str] | None:
-    """Return the flags that Beam's job server knows, ``None`` where there is none yet.
-
-    Raises:
-        LatentlakeError: It does not answer.
-    """
+def server_of(options: PipelineOptions) -> str:
+    """Return the address of Beam's job server, empty where there is none yet."""
     address = options.view_as(PortableOptions).job_endpoint
-    if not address or address == "embed":
-        return None
-    with grpc.insecure_channel(address) as channel:
-        server = beam_job_api_pb2_grpc.JobServiceStub(channel)
-        request = beam_job_api_pb2.DescribePipelineOptionsRequest()
-        try:
-            answer = server.DescribePipelineOptions(request, timeout=SERVER_S)
-        except grpc.RpcError as error:
-            raise LatentlakeError(
-                f"engine.job_server {address}: Beam's job server does not answer "
-                f"({error.code().name}). Start it (`make flink-up` on this machine), "
-                "or mend the address; then run the same command again."
-            ) from error
-    return {one.name for one in answer.options}
+    return "" if not address or address == "embed" else str(address)
 
 
 def _ask_workers(
@@ -153,13 +134,13 @@ def _ask_workers(
     """Raise an error unless every host answers, and runs what we run."""
     folder = f"{job.folder}-{uuid.uuid4().hex}"
     limits = Limits(job.settings.stall_limit_s, job.settings.check_limit_s)
+    about = Watched(f"{job.name}/check", server_of(options))
     try:
-        with watchdog.watched(master, f"{job.name}/check", limits) as dog:
-            try:
-                _run_probe(options, folder, master.address, slots * QUESTIONS)
-            except RuntimeError as error:
-                raise _no_answer(error, dog, master) from error
+        with watchdog.watched(master, about, limits) as dog:
+            _run_probe(options, folder, master.address, slots * QUESTIONS)
         answers = [store.read_json(f"{folder}/{one}") for one in store.names(folder)]
+    except RuntimeError as error:
+        raise _no_answer(error, dog, master) from error
     finally:
         store.delete(folder)
     _judge(answers, master, slots, job.folder)

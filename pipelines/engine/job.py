@@ -1,9 +1,12 @@
 """What a stage says of a Beam job that it sends."""
 
+import functools
 import hashlib
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from pipelines.config import EngineSettings
+from pipelines.engine import watch
 from pipelines.lake.run import Run
 
 
@@ -16,16 +19,22 @@ class Job(NamedTuple):
         name: What it is called on a cluster: the same for each attempt of a stage.
         folder: Folder of the lake that its workers answer in, but for the tail of its
             name.
+        progress: Tells how much of its work is done, at the cost of listing folders.
     """
 
     settings: EngineSettings
     flags: list[str]
     name: str = "latentlake"
     folder: str = ""
+    progress: Callable[[], int] | None = None
 
     def part(self, name: str) -> "Job":
         """Return a job of the same stage, for one of its parts."""
         return self._replace(name=f"{self.name}/{name}")
+
+    def making(self, files: Collection[str]) -> "Job":
+        """Return the job, its progress told by which of its ``files`` stand."""
+        return self._replace(progress=functools.partial(watch.finished, files))
 
 
 def of(run: Run, stage: str, flags: list[str]) -> Job:

@@ -92,7 +92,8 @@ def _encode(
     tallies = run.path("tally-encode.json")
     began = time.perf_counter()
     with watch.watching(files, "encode: shards"):
-        encode_job.run(found, plan, jobs.of(run, "encode", beam_flags), tallies)
+        job = jobs.of(run, "encode", beam_flags).making(files)
+        encode_job.run(found, plan, job, tallies)
     seconds = time.perf_counter() - began
     figures = {"images_per_s": round(images / seconds, 1), "seconds": round(seconds, 3)}
     return figures, tally.take(tallies)["skipped"]

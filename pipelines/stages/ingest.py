@@ -116,7 +116,8 @@ def _screen(
     tallies = run.path("tally-ingest.json")
     began = time.perf_counter()
     with watch.watching(files, "ingest: chunks"):
-        ingest_job.run(chunks, plan, jobs.of(run, "ingest", beam_flags), tallies)
+        job = jobs.of(run, "ingest", beam_flags).making(files)
+        ingest_job.run(chunks, plan, job, tallies)
     seconds = time.perf_counter() - began
     counts = {"chunks": len(chunks), "skipped": tally.take(tallies)["skipped"]}
     figures = {"images_per_s": round(due / seconds, 1), "seconds": round(seconds, 3)}

@@ -1,6 +1,8 @@
 """The Beam jobs of transform: fit TFT's graph, and write normalised examples."""
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import os
 from collections import defaultdict
@@ -17,7 +19,7 @@ from tensorflow_transform.beam.analyzer_cache import DatasetKey
 
 from models import transform as transforms
 from models.spec import ImageShape
-from pipelines.engine import options, parts
+from pipelines.engine import beats, options, parts
 from pipelines.engine.analysis_cache import ReadCache, WriteCache
 from pipelines.engine.job import Job
 from pipelines.engine.parts import Part
@@ -43,6 +45,7 @@ class FitPlan(NamedTuple):
         cache: Folder of the analyzer cache in the lake.
         shape: The shape of a canonical image.
         normalise: ``per_channel`` or ``per_pixel``.
+        beats: Where the workers show that they are at work.
     """
 
     lake: Lake
@@ -50,6 +53,7 @@ class FitPlan(NamedTuple):
     cache: str
     shape: ImageShape
     normalise: str
+    beats: str = ""
 
 
 def fit(plan: FitPlan, rows: pa.Table, work: str, job: Job) -> str:
@@ -67,10 +71,11 @@ def fit(plan: FitPlan, rows: pa.Table, work: str, job: Job) -> str:
     fresh = os.path.join(work, "fresh")
     saved = os.path.join(work, "saved")
     with (
-        options.pipeline(job.part("fit")) as p,
+        _beating(job.part("fit")) as (sent, beat),
+        options.pipeline(sent) as p,
         tft_beam.Context(temp_dir=os.path.join(work, "temp")),
     ):
-        _analyse(p, plan, nights, (kept, fresh), saved)
+        _analyse(p, plan._replace(beats=beat), nights, (kept, fresh), saved)
     for key in store.names(fresh):
         folders.place(os.path.join(fresh, key), f"{plan.cache}/{key}", CACHE_LAST)
     return os.path.join(saved, transforms.GRAPH)
@@ -117,7 +122,7 @@ def _analyse(
         preprocess, graph.INPUT_SPEC, set(keys), cache, force_tf_compat_v1=False
     )
     data = {
-        key: p | f"Images[{key.key}]" >> TrainingImages(found, plan.lake, plan.corpus)
+        key: p | f"Images[{key.key}]" >> TrainingImages(found, plan)
         if key in lacking
         else None
         for key, found in keys.items()
@@ -139,8 +144,7 @@ class TrainingImages(beam.PTransform):
     """The training images of some parts, as record batches for TFT."""
 
     found: Sequence[Part]
-    lake: Lake
-    corpus: str
+    plan: FitPlan
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         return (
@@ -148,39 +152,40 @@ class TrainingImages(beam.PTransform):
             | "Parts" >> beam.Create(self.found)
             | "Spread" >> beam.Reshuffle()
             | "Read"
-            >> beam.ParDo(ReadTraining(self.lake, self.corpus)).with_output_types(
-                pa.RecordBatch
-            )
+            >> beam.ParDo(ReadTraining(self.plan)).with_output_types(pa.RecordBatch)
         )
 
 
 class ReadTraining(beam.DoFn):
     """Read the training images of one part."""
 
-    def __init__(self, lake: Lake, corpus: str) -> None:
-        self._lake = lake  # plain values only: this is pickled
-        self._corpus = corpus
+    def __init__(self, plan: FitPlan) -> None:
+        self._plan = plan  # plain values only: this is pickled
+
+    def setup(self) -> None:
+        self._beat = beats.Beat(self._plan.beats)
 
     def process(self, part: Part) -> Iterator[pa.RecordBatch]:
-        rows = parts.rows_of(self._corpus, part)
-        shard = parts.read_shard(self._lake, part, rows)
+        rows = parts.rows_of(self._plan.corpus, part)
+        shard = parts.read_shard(self._plan.lake, part, rows)
         train = rows.filter(pc.equal(rows["split"], "train"))
         pixels = shard.pixels[np.asarray(train["row"])]
         size = max(1, min(BATCH_IMAGES, BATCH_BYTES // pixels[0].nbytes))
         for start in range(0, len(pixels), size):
             yield graph.record_batch(pixels[start : start + size])
+            self._beat.add()
 
 
 def write_examples(
     found: list[Part], plan: ExamplePlan, job: Job, written: Written
 ) -> None:
     """Write the examples of every part in ``found``; those that stand are left."""
-    with options.pipeline(job.part("write")) as p:
+    with _beating(job.part("write")) as (sent, beat), options.pipeline(sent) as p:
         (
             p
             | "Parts" >> beam.Create(found)
             | "Spread" >> beam.Reshuffle()
-            | "Write" >> beam.ParDo(WriteExamples(plan))
+            | "Write" >> beam.ParDo(WriteExamples(plan, beat))
             | "Gather" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
             | "List" >> beam.Map(examples.write_list, written)
         )
@@ -189,11 +194,25 @@ def write_examples(
 class WriteExamples(beam.DoFn):
     """Write the examples of one part: a file for each split."""
 
-    def __init__(self, plan: ExamplePlan) -> None:
+    def __init__(self, plan: ExamplePlan, beat: str) -> None:
         self._plan = plan  # plain values only: this is pickled
+        self._beats = beat
 
     def setup(self) -> None:
         self._fitted = fitted.opened(self._plan.folder)  # once per process
+        self._beat = beats.Beat(self._beats)
 
     def process(self, part: Part) -> Iterator[ExampleTally]:
         yield examples.write_part(part, self._plan, self._fitted)
+        self._beat.add()  # also where all of it stood: no file tells of that
+
+
+@contextlib.contextmanager
+def _beating(job: Job) -> Iterator[tuple[Job, str]]:
+    """Yield the job with its progress told by beats, and the folder for these."""
+    folder = f"{job.folder}-beats"
+    store.delete(folder)
+    try:
+        yield job._replace(progress=functools.partial(beats.total, folder)), folder
+    finally:
+        store.delete(folder)
