@@ -266,11 +266,8 @@ def _give(*paths: pathlib.Path) -> None:
 def main() -> None:
     """Serve until Ctrl-C; say how to make the variables known to a shell."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--folder",
-        type=pathlib.Path,
-        default=pathlib.Path("/var/tmp/latentlake-postgres"),
-    )
+    default = pathlib.Path("/var/tmp/latentlake-postgres")
+    parser.add_argument("--folder", type=pathlib.Path, default=default)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     given = parser.parse_args()
