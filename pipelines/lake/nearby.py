@@ -20,7 +20,7 @@ SAY_EVERY_S = 10.0
 log = logging.getLogger(__name__)
 
 
-class Remote(NamedTuple):
+class FarFile(NamedTuple):
     """A file in a bucket.
 
     Attributes:
@@ -35,7 +35,7 @@ class Remote(NamedTuple):
 
 
 @contextlib.contextmanager
-def files(wanted: Sequence[Remote]) -> Iterator[list[str]]:
+def files(wanted: Sequence[FarFile]) -> Iterator[list[str]]:
     """Yield where ``wanted`` lie on this machine, in their order, whole and checked.
 
     They stay in the cache (``nearby_cache``) at least as long as the block lasts.
@@ -52,7 +52,7 @@ def files(wanted: Sequence[Remote]) -> Iterator[list[str]]:
         yield [str(cache.place(one.sha256)) for one in wanted]
 
 
-def _fill(cache: Cache, wanted: list[Remote], aside: pathlib.Path) -> None:
+def _fill(cache: Cache, wanted: list[FarFile], aside: pathlib.Path) -> None:
     """Fetch what is not here or not whole."""
     began = said = time.monotonic()
     here, fetched, size = 0, 0, 0
@@ -74,7 +74,7 @@ def _fill(cache: Cache, wanted: list[Remote], aside: pathlib.Path) -> None:
     )
 
 
-def _bring(cache: Cache, one: Remote, aside: pathlib.Path) -> bool:
+def _bring(cache: Cache, one: FarFile, aside: pathlib.Path) -> bool:
     """Make sure of one file; return whether it had to be fetched."""
     place = cache.place(one.sha256)
     if place.exists():
@@ -89,7 +89,7 @@ def _bring(cache: Cache, one: Remote, aside: pathlib.Path) -> bool:
     return True
 
 
-def _fetch(one: Remote, local: pathlib.Path) -> None:
+def _fetch(one: FarFile, local: pathlib.Path) -> None:
     try:
         store.fetch_file(one.path, str(local))
     except FileNotFoundError as error:

@@ -2,25 +2,19 @@
 
 import contextlib
 import os
-import re
 import tempfile
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.errors import ArtifactMismatch
-from pipelines.lake import folders, manifest, nearby, store
-from pipelines.lake.nearby import Remote
+from pipelines.lake import folders, nearby, store
+from pipelines.lake.nearby import FarFile
 from pipelines.lake.run import Run
+from pipelines.stages import examples_list
+from pipelines.stages.examples_list import SPLITS
 
 if TYPE_CHECKING:
     from models.data import Examples
-
-FORMAT_VERSION = 1
-LIST = "examples.json"
-"""What transform leaves in the run: every file of examples, with its digest."""
-SPLITS = ("train", "eval")
-_PATH = re.compile(r"(train|eval)/[\w.-]+\.tfrecord", re.ASCII)
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @contextlib.contextmanager
@@ -38,7 +32,7 @@ def at_hand(run: Run, transform_id: str) -> Iterator[dict[str, "Examples"]]:
             raise ArtifactMismatch(str(error)) from error
         except FileNotFoundError as error:
             raise ArtifactMismatch(
-                f"{error.filename}: is missing, though {LIST} lists it. "
+                f"{error.filename}: is missing, though {examples_list.NAME} lists it. "
                 "Run transform again with --again."
             ) from error
         yield examples
@@ -61,35 +55,17 @@ def _paths(run: Run, transform_id: str) -> Iterator[dict[str, list[str]]]:
         yield {"train": here[:cut], "eval": here[cut:]}
 
 
-def _listed(run: Run, transform_id: str) -> dict[str, list[Remote]] | None:
+def _listed(run: Run, transform_id: str) -> dict[str, list[FarFile]] | None:
     """Return the files that transform lists, by split and name."""
-    path = run.path(LIST)
+    path = run.path(examples_list.NAME)
     if not store.exists(path):
         return None
-    value = store.read_json(path)
-    manifest.check_version(value, path, FORMAT_VERSION)
-    found: dict[str, list[Remote]] = {split: [] for split in SPLITS}
-    for entry in sorted(value["files"], key=lambda entry: str(entry["path"])):
-        split, name = _checked(entry, path)
+    found: dict[str, list[FarFile]] = {split: [] for split in SPLITS}
+    for file in examples_list.read(path):
+        split, _, name = file.path.partition("/")
         place = f"{run.lake.examples(transform_id, split)}/{name}"
-        found[split].append(Remote(place, entry["bytes"], entry["sha256"]))
+        found[split].append(FarFile(place, file.bytes, file.sha256))
     return found
-
-
-def _checked(entry: dict[str, Any], path: str) -> tuple[str, str]:
-    """Return split and name of a file: both will be parts of a path."""
-    sound = (
-        isinstance(entry.get("bytes"), int)
-        and _PATH.fullmatch(str(entry.get("path")))
-        and _SHA256.fullmatch(str(entry.get("sha256")))
-    )
-    if not sound:
-        raise ArtifactMismatch(
-            f"{path}: has an entry that names no file of examples: {entry}. "
-            "Run transform again with --again."
-        )
-    split, _, name = entry["path"].partition("/")
-    return split, name
 
 
 @contextlib.contextmanager

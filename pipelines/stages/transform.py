@@ -22,9 +22,10 @@ from pipelines.errors import BadNight, ConfigError
 from pipelines.lake import folders, pointer, ranges, store, tables
 from pipelines.lake.run import Run
 from pipelines.records import StageResult
-from pipelines.stages import retrain
+from pipelines.stages import examples_list, retrain
+from pipelines.stages.examples_list import SPLITS
 from pipelines.stages.retrain import Facts
-from pipelines.stages.transform_examples import SPLITS, ExamplePlan, Written
+from pipelines.stages.transform_examples import ExamplePlan, Written
 
 FLOAT_BYTES = 4
 RECORD_BYTES = 128
@@ -187,7 +188,7 @@ def _write(
 ) -> dict[str, int]:
     """Write the examples that are missing; return how many there are of each split.
 
-    What stands is listed in the run's ``examples.json``, with digests.
+    What stands is listed in the run's list of examples, with digests.
     """
     from pipelines.engine import tally
     from pipelines.stages import transform_job
@@ -200,7 +201,8 @@ def _write(
     store.require_free(run.lake.root, needed, "transform")
     plan = ExamplePlan(run.lake, chosen, transform_id)
     files = _files(plan, rows)
-    written = Written(run.path("examples.json"), run.path("tally-transform.json"))
+    listed, tallies = run.path(examples_list.NAME), run.path("tally-transform.json")
+    written = Written(listed, tallies)
     job = jobs.of(run, "transform", beam_flags)
     with watch.watching(files, "transform: files of examples"):
         transform_job.write_examples(parts.parts_of(rows), plan, job, written)

@@ -14,13 +14,13 @@ from pipelines.engine import parts
 from pipelines.engine.parts import Part
 from pipelines.lake import store
 from pipelines.lake.layout import Lake
+from pipelines.stages import examples_list
+from pipelines.stages.examples_list import SPLITS, ExampleFile
 
 if TYPE_CHECKING:
     from pipelines.stages.transform_fitted import Fitted  # imports TensorFlow
 
-SPLITS = ("train", "eval")
 BATCH = 256
-LIST_VERSION = 1
 
 
 class ExamplePlan(NamedTuple):
@@ -44,20 +44,6 @@ class ExamplePlan(NamedTuple):
     def file(self, part: Part, split: str) -> str:
         """Return the path of the part's examples of ``split``."""
         return f"{self.lake.examples(self.transform_id, split)}/{part.stem}.tfrecord"
-
-
-class ExampleFile(NamedTuple):
-    """A file of examples, as the run's list has it.
-
-    Attributes:
-        path: Below the transform's folder of examples.
-        bytes: Its size.
-        sha256: Its digest: who copies it may check the copy.
-    """
-
-    path: str
-    bytes: int
-    sha256: str
 
 
 class ExampleTally(NamedTuple):
@@ -113,11 +99,8 @@ def write_part(part: Part, plan: ExamplePlan, fitted: "Fitted") -> ExampleTally:
 
 def write_list(tallies: list[ExampleTally], written: Written) -> None:
     """Write the list of all files of ``tallies``, and how many were done before."""
-    files = sorted(file for one in tallies for file in one.files)
-    listed = [file._asdict() for file in files]
-    value = {"format_version": LIST_VERSION, "files": listed}
+    examples_list.write(written.files, (file for one in tallies for file in one.files))
     skipped = sum(one.skipped for one in tallies)
-    store.write_json(written.files, value)
     store.write_json(written.tally, {"shards": len(tallies), "skipped": skipped})
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.errors import ArtifactMismatch, ConfigError
 from pipelines.lake import nearby
-from pipelines.lake.nearby import Remote
+from pipelines.lake.nearby import FarFile
 from pipelines.lake.nearby_cache import InUse
 
 HOLD = """
@@ -35,7 +35,7 @@ def bucket(tmp_path, monkeypatch):
         data = hashlib.sha256(name.encode()).digest() * (size // 32)
         memory.pipe(f"/{tmp_path.name}/{name}", data)
         digest = hashlib.sha256(data).hexdigest()
-        return Remote(f"memory://{tmp_path.name}/{name}", len(data), digest)
+        return FarFile(f"memory://{tmp_path.name}/{name}", len(data), digest)
 
     yield put
     if memory.exists(f"/{tmp_path.name}"):
