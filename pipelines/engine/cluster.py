@@ -194,12 +194,7 @@ def _judge(
     answers: list[dict[str, Any]], master: Master, slots: int, folder: str
 ) -> None:
     """Raise :class:`ConfigError` where ``answers`` are not those of our like."""
-    if len(answers) < slots:
-        raise ConfigError(
-            f"{folder}: {slots} workers were asked to write there, and {len(answers)} "
-            f"files are seen from here. Hosts {', '.join(master.hosts())} must see the "
-            "same lake: a bucket, or a folder that is shared by all."
-        )
+    _require_all(answers, master, slots, folder)
     ours = probe.build()
     for one in answers:
         theirs = Build(*(one[field] for field in Build._fields))
@@ -211,3 +206,23 @@ def _judge(
             )
     hosts = Counter(one["host"] for one in answers)
     log.debug("Flink: answers by host: %s", dict(hosts))
+
+
+def _require_all(
+    answers: list[dict[str, Any]], master: Master, slots: int, folder: str
+) -> None:
+    """Raise :class:`ConfigError` where a question, or a host, has no answer here."""
+    wanted = slots * QUESTIONS  # a job that began anew has left more, never less
+    hosts = set(master.hosts())
+    answered = {one["host"] for one in answers}
+    silent: set[str] = set()
+    if slots == master.slots().total and answered <= hosts:  # both by address
+        silent = hosts - answered
+    if len(answers) >= wanted and not silent:
+        return
+    which = f"none of {', '.join(sorted(silent))}, " if silent and answers else ""
+    raise ConfigError(
+        f"{folder}: the workers wrote {wanted} answers there, and {len(answers)} are "
+        f"seen from here, {which}of hosts {', '.join(sorted(hosts))}. All of them and "
+        "this machine must see the same lake: a bucket, or a folder that is shared."
+    )
