@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 
 from pipelines.errors import AccessRefused, ConfigError, LatentlakeError, Unreachable
+from pipelines.lake.s3_address import server
 
 WRONG_KEYS = {
     "invalidaccesskeyid", "signaturedoesnotmatch", "xadminusernotfound", "expiredtoken",
@@ -121,7 +122,7 @@ def _of_bucket(error: BaseException, where: str, sure: bool) -> LatentlakeError 
     if _MISTYPED.match(str(error)):
         return ConfigError(
             f"{where}: {_first_line(error)}. Look at the path and at AWS_ENDPOINT_URL "
-            f"({endpoint()}): http://HOST:PORT, and s3://BUCKET/PREFIX."
+            f"({server()}): http://HOST:PORT, and s3://BUCKET/PREFIX."
         )
     code = _code(error)
     if code is None:
@@ -135,13 +136,13 @@ def _by_code(code: str, error: BaseException, where: str) -> LatentlakeError | N
     said = _first_line(error)
     if code in WRONG_KEYS:
         return ConfigError(
-            f"{where}: {endpoint()} refuses the keys ({code}). Look at "
+            f"{where}: {server()} refuses the keys ({code}). Look at "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE), and whether "
             "they are of this server and still valid."
         )
     if code in REFUSED:
         return AccessRefused(
-            f"{where}: {endpoint()} refuses this to the keys that were found ({said}). "
+            f"{where}: {server()} refuses this to the keys that were found ({said}). "
             "They are wrong, or lack a right: s3:ListBucket on the bucket, and on its "
             "objects s3:GetObject, s3:PutObject, s3:DeleteObject and "
             "s3:AbortMultipartUpload."
@@ -154,7 +155,7 @@ def _by_code(code: str, error: BaseException, where: str) -> LatentlakeError | N
         )
     if code in SKEWED:
         return ConfigError(
-            f"{where}: {endpoint()} finds the clock of this machine wrong. Set it."
+            f"{where}: {server()} finds the clock of this machine wrong. Set it."
         )
     return _no_answer(error, where) if code in BUSY else None
 
@@ -164,7 +165,7 @@ def no_bucket(where: str) -> ConfigError:
     name = where.partition("://")[2].partition("/")[0]
     bucket = f"bucket {name!r}" if name else "such bucket"
     return ConfigError(
-        f"{where}: there is no {bucket} at {endpoint()}. Make it, or look at "
+        f"{where}: there is no {bucket} at {server()}. Make it, or look at "
         "the path (--lake, source.path) and at AWS_ENDPOINT_URL."
     )
 
@@ -172,7 +173,7 @@ def no_bucket(where: str) -> ConfigError:
 def _no_answer(error: BaseException, where: str) -> Unreachable:
     said = f"{type(error).__name__}: {_first_line(error)}"
     return Unreachable(
-        f"{where}: {endpoint()} does not answer ({said[:200]}). Look whether it is up "
+        f"{where}: {server()} does not answer ({said[:200]}). Look whether it is up "
         "and whether AWS_ENDPOINT_URL is right, then run the same command again; it "
         "goes on with what stands."
     )
@@ -192,14 +193,6 @@ def _code(error: BaseException) -> str | None:
 
 def _plain(code: str) -> str:
     return code.replace("_", "").lower()
-
-
-def endpoint() -> str:
-    """Return the S3 server that the environment names, else whose it is."""
-    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
-        if os.environ.get(name):
-            return os.environ[name]
-    return "the S3 server"
 
 
 def _first_line(error: BaseException) -> str:

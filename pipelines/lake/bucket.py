@@ -18,7 +18,7 @@ import fsspec
 import tenacity
 
 from pipelines.errors import AccessRefused, ConfigError, Unreachable
-from pipelines.lake import afar
+from pipelines.lake import afar, s3_address
 
 S3 = ("s3", "s3a")
 PATIENCE_S = 20.0
@@ -72,7 +72,7 @@ def _s3_options() -> dict[str, Any]:
         "retries": {"mode": "standard", "total_max_attempts": TRIES},
         "max_pool_connections": 32,
     }
-    place = endpoint()
+    place = s3_address.endpoint()
     if place and "amazonaws.com" not in place:
         config["s3"] = {"addressing_style": "path"}  # as PyArrow asks such a server
     options: dict[str, Any] = {
@@ -81,33 +81,9 @@ def _s3_options() -> dict[str, Any]:
         "max_concurrency": 1,  # else each reading asks for the size first
         "config_kwargs": config,
     }
-    if region():
-        options["client_kwargs"] = {"region_name": region()}
+    if region := s3_address.region():
+        options["client_kwargs"] = {"region_name": region}
     return options
-
-
-def endpoint() -> str | None:
-    """Return the address of the S3 server, where it is not Amazon's."""
-    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
-        if os.environ.get(name):
-            return os.environ[name]
-    return _of_profile("endpoint_url")
-
-
-def region() -> str | None:
-    """Return the region that is asked for, by any of its names."""
-    given = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    return given or _of_profile("region")
-
-
-@functools.lru_cache(maxsize=8)
-def _of_profile(key: str) -> str | None:
-    """Return a setting of the profile in ``~/.aws/config`` that is chosen."""
-    from botocore import session  # type: ignore[import-untyped]
-
-    with afar.explained("~/.aws/config"):
-        found = session.Session().get_scoped_config().get(key)
-    return str(found) if found else None
 
 
 def call(path: str, do: Callable[[Any, str], T]) -> T:

@@ -15,7 +15,7 @@ from pyiceberg.exceptions import (
 from pyiceberg.utils.config import Config
 
 from pipelines.errors import ConfigError, LatentlakeError, Unreachable
-from pipelines.lake import bucket, database, store
+from pipelines.lake import bucket, database, s3_address, store
 from pipelines.lake.layout import Lake
 
 if TYPE_CHECKING:
@@ -133,9 +133,10 @@ def _of_server(name: str) -> dict[str, str]:
     the region of a profile it does not look for. ``.pyiceberg.yaml`` wins.
     """
     known = Config().get_catalog_config(name) or {}
+    endpoint = s3_address.endpoint()
     found = {
-        "s3.endpoint": bucket.endpoint(),
-        "s3.region": bucket.region() or (bucket.endpoint() and bucket.ANY_REGION),
+        "s3.endpoint": endpoint,
+        "s3.region": s3_address.region() or (endpoint and bucket.ANY_REGION),
         "s3.connect-timeout": str(bucket.CONNECT_S),
         "s3.request-timeout": str(bucket.READ_S),
     }

@@ -6,7 +6,7 @@ import pytest
 import s3_server
 import s3fs
 
-from pipelines.lake import bucket
+from pipelines.lake import bucket, s3_address
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def use(environment, monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
     s3fs.S3FileSystem.clear_instance_cache()  # a client keeps the keys it was made with
-    bucket._of_profile.cache_clear()
+    s3_address._of_profile.cache_clear()
     bucket._require_known.cache_clear()
 
 
