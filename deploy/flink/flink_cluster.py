@@ -1,7 +1,8 @@
-"""A Flink cluster of this machine: ``python deploy/flink/flink_cluster.py up|down``.
+"""A Flink cluster of this machine: ``deploy/flink/flink_cluster.py up|down|network``.
 
 A job manager and task managers, each on a host of its own (a network namespace on a
 bridge, as root), a Beam worker pool beside each task manager, and Beam's job server.
+``network`` makes the bridge alone, for servers that the hosts are to find there.
 Where there may be no namespaces, it is one task manager with two slots on this machine.
 Tests and benchmarks take one for themselves: ``with flink_cluster.serving(home) as c``.
 """
@@ -13,24 +14,26 @@ import pathlib
 import shutil
 import socket
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import flink_install
 import flink_network
 import flink_parts
+import flink_ready
 from flink_install import CannotStart
 from flink_network import FIRST_WORKER, MASTER, Network
 from flink_parts import Part
 
 HOME = flink_install.CHECKOUT / ".flink" / "home"
 PATIENCE_S = 180.0
-PAUSE_S = 0.25
+END_ROUNDS = 5
 PORTS = {"rpc": 6123, "rest": 8081, "pool": 50000}
 """On hosts of their own; on this machine itself free ones are taken."""
+
+
+class CannotStop(RuntimeError):
+    """Something of a cluster goes on, whatever it is told."""
 
 
 class Cluster(NamedTuple):
@@ -78,26 +81,58 @@ class Cluster(NamedTuple):
 def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("verb", choices=["up", "down"])
+    parser.add_argument("verb", choices=["up", "down", "network"])
     parser.add_argument("--home", type=pathlib.Path, default=HOME)
-    parser.add_argument("--hosts", type=int, default=2, help="task managers")
-    parser.add_argument("--slots", type=int, default=1, help="slots of each")
+    parser.add_argument("--hosts", type=int, help="task managers (2)")
+    parser.add_argument("--slots", type=int, help="slots of each (1)")
     given = parser.parse_args()
-    if given.verb == "down":
-        down(given.home)
-        print("Flink is down.")
-        return
     try:
-        cluster = up(given.home, given.hosts, given.slots)
-    except CannotStart as error:
-        sys.exit(f"Flink cannot be started: {error}")
+        if given.verb == "down":
+            down(given.home)
+            print("Flink is down.")
+        elif given.verb == "network":
+            print(network(given.home))
+        else:
+            cluster = up(given.home, given.hosts or 2, given.slots or 1)
+            _tell(cluster, given.hosts, given.slots)
+    except (CannotStart, CannotStop) as error:
+        done = "stopped" if isinstance(error, CannotStop) else "started"
+        sys.exit(f"Flink cannot be {done}: {error}")
+
+
+def _tell(cluster: Cluster, hosts: int | None, slots: int | None) -> None:
+    """Say what is up, and where it is not what was asked for."""
     print(f"Flink is up:  {cluster.master}   (the dashboard; no login)")
     print(f"Hosts:        {', '.join(cluster.workers)}, {cluster.slots} slots each")
     if cluster.apart:
         print(f"They reach servers of this machine at {cluster.gateway}.")
+    else:
+        print(
+            f"Warning: the worker pool listens at port {cluster.pool_port} on every "
+            "address of this machine, and runs what whoever reaches it sends. Close "
+            "that port to others."
+        )
+    if (hosts or len(cluster.workers), slots or cluster.slots) != (
+        len(cluster.workers),
+        cluster.slots,
+    ):
+        print(f"That is not the size asked for: {_other_size(cluster)}")
     print("In a dataset's settings:\n\n[engine]")
     for key, value in cluster.engine().items():
         print(f"{key} = {json.dumps(value)}")
+
+
+def _other_size(cluster: Cluster) -> str:
+    if not cluster.apart:
+        return "without namespaces it is one host with two slots."
+    return f"it was up already. For another size, first: {_stopping(cluster.home)}"
+
+
+def _stopping(home: pathlib.Path) -> str:
+    """Return the command that stops the cluster in ``home``."""
+    if home == HOME:
+        return "make flink-down"
+    return f"python {pathlib.Path(__file__).resolve()} down --home {home}"
 
 
 @contextlib.contextmanager
@@ -137,17 +172,52 @@ def up(
     if cluster.apart:
         numbers = [MASTER, *range(FIRST_WORKER, FIRST_WORKER + len(cluster.workers))]
         Network(home).make(numbers)
-    for part in _parts(cluster, ports, cores):
-        flink_parts.start(home, part, env or {})
-    _wait_until_ready(cluster)
+    names = set()
+    try:
+        for part in _parts(cluster, ports, cores):
+            flink_parts.start(home, part, env or {})
+            names.add(part.name)
+        started = flink_ready.Started(home, names)
+        slots = len(cluster.workers) * cluster.slots
+        started.wait_for_slots(cluster.master, slots)
+        for address in cluster.workers:
+            started.wait_for("a worker pool", f"{address}:{cluster.pool_port}")
+        started.wait_for("the job server", cluster.jobs)
+    except CannotStart as error:
+        raise CannotStart(
+            f"{error}. What did start goes on; to stop it: {_stopping(home)}"
+        ) from error
     return cluster
 
 
+def network(home: pathlib.Path) -> str:
+    """Make the bridge of ``home`` alone; return this machine's address on it.
+
+    Raises:
+        CannotStart: This machine can have none.
+    """
+    why = flink_network.refused()
+    if why:
+        raise CannotStart(f"{why}; without, all is on this machine: 127.0.0.1")
+    made = Network(home.absolute())
+    made.make([])
+    return made.gateway
+
+
 def down(home: pathlib.Path) -> None:
-    """Stop whatever runs of the cluster in ``home``; its logs stay."""
+    """Stop whatever runs of the cluster in ``home``; its logs stay.
+
+    Raises:
+        CannotStop: Something of it goes on all the same.
+    """
     home = home.absolute()
+    rounds = 0
     while found := flink_parts.processes(home):  # one may start another meanwhile
+        if rounds == END_ROUNDS:
+            pids = ", ".join(str(one.pid) for one in found)
+            raise CannotStop(f"of {home}, these processes go on when killed: {pids}")
         flink_parts.end(found)
+        rounds += 1
     if shutil.which("ip"):
         Network(home).remove()
     (home / "state.json").unlink(missing_ok=True)
@@ -201,42 +271,6 @@ def _parts(cluster: Cluster, ports: dict[str, int], cores: bool) -> Iterator[Par
         yield Part(f"taskmanager-{number + 1}", java, place, core)
         yield Part(f"pool-{number + 1}", flink_parts.pool(ports["pool"]), place, core)
     yield Part("jobserver", flink_parts.job_server(cluster.master, ports["jobs"]))
-
-
-def _wait_until_ready(cluster: Cluster) -> None:
-    wanted = len(cluster.workers) * cluster.slots
-    port = cluster.pool_port
-    _wait_for(cluster, "the task managers", lambda: _slots(cluster.master) >= wanted)
-    for address in cluster.workers:
-        _wait_for(cluster, "the worker pools", lambda a=address: _listens(a, port))
-    host, _, port = cluster.jobs.rpartition(":")
-    _wait_for(cluster, "the job server", lambda: _listens(host, int(port)))
-
-
-def _wait_for(cluster: Cluster, what: str, ready: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while not ready():
-        if time.monotonic() > until:
-            raise CannotStart(
-                f"waited {PATIENCE_S:.0f} s for {what}; why is in {cluster.home}/*.log"
-            )
-        time.sleep(PAUSE_S)
-
-
-def _slots(master: str) -> int:
-    try:
-        with urllib.request.urlopen(f"{master}/overview", timeout=5) as answer:
-            return int(json.load(answer)["slots-total"])
-    except (OSError, urllib.error.URLError):
-        return 0
-
-
-def _listens(address: str, port: int) -> bool:
-    try:
-        socket.create_connection((address, port), timeout=5).close()
-    except OSError:
-        return False
-    return True
 
 
 def _free_port() -> int:
