@@ -14,7 +14,7 @@ from pipelines.engine.tally import WriteTally
 from pipelines.errors import ArtifactMismatch, ConfigError, LatentlakeError
 from pipelines.lake import store
 
-CHECK_S = 40
+CHECK_S = 100
 
 
 def test_a_master_that_does_not_answer_is_named():
@@ -61,7 +61,7 @@ def test_a_pool_with_a_wrong_python_is_named_within_the_limit(cluster, tmp_path)
     ):
         send(job(cluster, tmp_path, check_limit_s=CHECK_S))
 
-    assert str(caught.value).startswith(cluster.workers[1])
+    assert cluster.workers[1] in str(caught.value)
 
 
 @pytest.mark.slow
