@@ -9,13 +9,15 @@ import sys
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from pipelines import config
-from pipelines.errors import BadNight
+from pipelines.errors import ArtifactMismatch, BadNight
 from pipelines.lake import inventory, shards, store, tables
 from pipelines.lake.layout import Lake
 from pipelines.lake.run import Run
+from pipelines.records import Chunk
 from pipelines.stages import ingest
 
 
@@ -200,6 +202,26 @@ def test_entries_that_are_gone_are_staged_without_beam(tmp_path, source):
 
     assert not result.skipped
     assert inventory.staged(night)["status"].to_pylist() == ["gone"]
+
+
+def test_inventories_of_a_bucket_are_gathered_in_order_and_none_may_lack_rows(tmp_path):
+    chunks, files = [], []
+    for number in range(40):
+        uris = [f"/{number}/{one}" for one in range(number % 3 + 1)]
+        rows = [{"source_uri": uri, "outcome": "known"} for uri in uris]
+        table = pa.Table.from_pylist(rows, shards.INVENTORY_SCHEMA)
+        files.append(f"memory://{tmp_path.name}/{number}.parquet")
+        chunks.append(Chunk(str(number), "due.arrow", 0, len(rows)))
+        shards.write_inventory(files[-1], shards.Inventory(table, 0, 0))
+
+    found = ingest._gathered(chunks, files)
+
+    first = [one.rows["source_uri"][0].as_py() for one in found]
+    assert first == [f"/{number}/0" for number in range(40)]
+    chunks[7] = chunks[7]._replace(stop=9)
+    with pytest.raises(ArtifactMismatch, match=r"/7.parquet: has 2 rows for 9 entries"):
+        ingest._gathered(chunks, files)
+    store.delete(f"memory://{tmp_path.name}")
 
 
 def test_a_dry_run_decodes_nothing(tmp_path, source):
