@@ -51,21 +51,19 @@ class Stopped(BaseException):
 
 
 def begin(run: Run) -> Run:
-    """Return ``run`` as its first stage pinned it; pin it now if none did."""
-    earlier = runs.pinned(run.lake, run.run_id)
+    """Return ``run`` as its first stage pinned it; pin it now if none did.
+
+    Raises:
+        LakeBusy: Another process holds the lease for long.
+    """
+    earlier = _pinned(run)
     if earlier is not None:
-        if earlier.settings != run.settings:
-            log.warning(
-                "%s: this run is pinned to the settings it began with; the ones "
-                "given now are left for the next run",
-                run.run_id,
-            )
         return earlier
     from pipelines.lake import lease, tables
 
     tables.ensure(run.lake)
     with lease.hold(run.lake, run.run_id):  # two processes may begin the same run
-        earlier = runs.pinned(run.lake, run.run_id)
+        earlier = _pinned(run)
         if earlier is not None:
             return earlier
         base = tables.main_ids(run.lake)
@@ -74,6 +72,17 @@ def begin(run: Run) -> Run:
         )
         runs.pin(fresh)
     return fresh
+
+
+def _pinned(run: Run) -> Run | None:
+    earlier = runs.pinned(run.lake, run.run_id)
+    if earlier is not None and earlier.settings != run.settings:
+        log.warning(
+            "%s: this run is pinned to the settings it began with; the ones given now "
+            "are left for the next run",
+            run.run_id,
+        )
+    return earlier
 
 
 def perform(stage: str, run: Run, beam_flags: list[str], *, again: bool = False) -> int:
