@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from pipelines.engine import job_server
 from pipelines.engine.flink import Master
 
 pytestmark = pytest.mark.slow
@@ -53,6 +54,20 @@ def test_a_retry_first_cancels_what_a_killed_attempt_left(cluster, place, source
     states = {one.id: one.state for one in Master(cluster.master).jobs()}
     assert states[job.id] == "CANCELED"
     assert manifest["counts"]["accepted"] > 9_900
+
+
+def test_beams_job_server_finds_a_job_by_its_name_and_ends_the_wait(
+    cluster, place, source
+):
+    one = place("named", source, cluster.engine(), image=LARGE)
+    process = one.start("ingest")
+    (job,) = wait_for(lambda: at_work(cluster), "the job to run")
+
+    job_server.cancel(cluster.jobs, job.name)
+
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1, said
+    assert not at_work(cluster)
 
 
 def test_a_job_that_does_not_move_is_cancelled_and_says_what_it_waited_for(
