@@ -34,7 +34,7 @@ class Job(NamedTuple):
 
     def making(self, files: Collection[str]) -> "Job":
         """Return the job, its progress told by which of its ``files`` stand."""
-        return self._replace(progress=functools.partial(watch.finished, files))
+        return self._replace(progress=functools.partial(watch.estimate, files))
 
 
 def of(run: Run, stage: str, flags: list[str]) -> Job:
