@@ -56,6 +56,7 @@ def test_the_program_says_what_to_export_hides_the_password_and_ends(server):
         os.chmod(folder, 0o755)  # the account that runs the server enters it
         program = subprocess.Popen(
             [sys.executable, postgres_server.__file__, "--folder", f"{folder}/pg"],
+            env=os.environ | {"PYTHONSAFEPATH": ""},  # it finds its neighbours
             stdout=subprocess.PIPE,
             text=True,
         )
