@@ -121,7 +121,8 @@ def test_an_accident_on_a_host_names_it_and_where_to_read_on(cluster, tmp_path):
 
 def job(cluster, folder, **settings):
     given = cluster.engine() | settings
-    return Job(EngineSettings(**given), [], f"test {folder}", str(folder / "workers"))
+    name = f"test {folder.name}"  # no slash: what stands before one is the stage
+    return Job(EngineSettings(**given), [], name, str(folder / "workers"))
 
 
 def send(job):

@@ -12,11 +12,12 @@ import sys
 import numpy as np
 import pytest
 import s3_server
+import s3fs
 
 from models import tfrecord
 from models.transform import sha256_of
 from pipelines.config import Settings
-from pipelines.lake import manifest, store
+from pipelines.lake import bucket, manifest, store
 from pipelines.lake import run as runs
 from pipelines.lake.layout import Lake
 from pipelines.lake.run import Run
@@ -107,6 +108,8 @@ def test_another_machine_goes_on_from_the_bucket_to_the_same_losses(
     with s3_server.serving(tmp_path / "s3") as s3:
         for name, value in s3.environment().items():
             monkeypatch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()  # of another test's server
+        bucket._require_known.cache_clear()
         run = prepare(f"{s3.make_bucket('lake')}/nights", tmp_path)
         first = machine(tmp_path / "first", run)
         history = run.path("train", "history.json")
