@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import sqlite3
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -93,8 +94,10 @@ def explain(error: BaseException) -> LatentlakeError | None:
 
 def lost_a_race(error: BaseException) -> bool:
     """Return whether another process made, in the same moment, what we would make."""
-    state = getattr(getattr(error, "orig", None), "pgcode", None)
-    return state in ("42P07", "23505")
+    origin = getattr(error, "orig", None)
+    if isinstance(origin, sqlite3.OperationalError):
+        return str(origin).endswith("already exists")
+    return getattr(origin, "pgcode", None) in ("42P07", "23505")
 
 
 class Lock:

@@ -1,8 +1,12 @@
 """A job that nobody waits for any more does not go on, and one that hangs is told."""
 
+import contextlib
 import signal
+import threading
 import time
 
+import flink_parts
+import psutil
 import pytest
 
 from pipelines.engine import job_server
@@ -77,13 +81,8 @@ def test_a_job_that_does_not_move_is_cancelled_and_says_what_it_waited_for(
     one = place("stalled", source, engine, image=LARGE)
     process = one.start("ingest")
     wait_for(lambda: at_work(cluster), "the job to run")
-    stopped = frozen(cluster)
-
-    try:
+    with frozen(cluster):
         said, _ = process.communicate(timeout=PATIENCE_S)
-    finally:
-        for worker in stopped:
-            worker.resume()
 
     assert process.returncode == 1, said
     assert "it has not moved for 20 s; it waited for" in said
@@ -91,18 +90,26 @@ def test_a_job_that_does_not_move_is_cancelled_and_says_what_it_waited_for(
     assert not at_work(cluster)
 
 
+@contextlib.contextmanager
 def frozen(cluster):
-    """Stop every Python worker of the cluster in its tracks."""
-    import flink_parts
+    """Stop every Python worker in its tracks, also those that start meanwhile."""
+    stopped, over = {}, threading.Event()
 
-    def workers():
-        return [
-            one
-            for one in flink_parts.processes(cluster.home)
-            if any("SdkHarness" in word for word in one.cmdline())
-        ]
+    def freeze():
+        while not over.wait(0.1):
+            for one in flink_parts.processes(cluster.home):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if one.pid not in stopped and "SdkHarness" in str(one.cmdline()):
+                        one.suspend()
+                        stopped[one.pid] = one
 
-    found = wait_for(workers, "a Python worker")
-    for worker in found:
-        worker.suspend()
-    return found
+    thread = threading.Thread(target=freeze)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        for worker in stopped.values():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.resume()

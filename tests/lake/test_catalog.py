@@ -1,3 +1,4 @@
+import concurrent.futures
 import contextlib
 import http.server
 import socket
@@ -109,3 +110,17 @@ def test_a_name_that_no_configuration_describes_is_refused(tmp_path, monkeypatch
 def test_a_bucket_lake_without_a_catalog_is_refused():
     with pytest.raises(ConfigError, match="a bucket holds no SQLite catalog"):
         open_catalog(Lake("s3://bucket/lake", "digits"))
+
+
+def test_a_catalog_that_many_open_for_the_first_time_opens_for_all(tmp_path):
+    for attempt in range(5):
+        lake = Lake(str(tmp_path / str(attempt)), "digits")
+        together = threading.Barrier(8)
+
+        def first(lake=lake, together=together):
+            together.wait()
+            return open_catalog(lake).list_namespaces()
+
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            asked = [pool.submit(first) for _ in range(8)]
+        assert [one.result() for one in asked] == [[]] * 8
