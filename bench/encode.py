@@ -29,19 +29,16 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 from transform import CHUNK, DATA, TINY, new_run
 
-from models import artifact
+from models import artifact, readout, sums
 from models.presets import conv
-from models.presets.parts import Halves
+from models.settings import ConvSettings
 from models.spec import ImageShape
-from models.whitening import whiten
 from pipelines.engine import parts
 from pipelines.lake import pointer, store
 from pipelines.lake.run import Run
 from pipelines.stages import encode, transform
 
 SHAPE = ImageShape(32, 32, 3)
-HALVES = Halves(64, 64)
-WIDTHS = (32, 64, 128)
 
 
 def main() -> None:
@@ -67,17 +64,12 @@ def main() -> None:
 def accept(run: Run) -> None:
     """Accept an encoder of the default preset with random weights."""
     transform_id = transform.run(run, []).wrote["transform_id"]
-    made = conv.build(SHAPE, HALVES, WIDTHS)
-    width = int(made.features.output_shape[1])
-    rows = np.random.default_rng(0).normal(size=(4 * width, width))
-    mean, covariance = rows.mean(axis=0), np.cov(rows.T)
-    size = HALVES.bottleneck
-    bottleneck = whiten(mean[:size], covariance[:size, :size], size)
-    pooled = whiten(mean[size:], covariance[size:, size:], HALVES.pooled)
-    halves = (
-        conv.finish(made, bottleneck, pooled),
-        conv.finish_decoder(made, bottleneck),
-    )
+    settings = ConvSettings()
+    made = conv.build(SHAPE, settings)
+    rows = np.random.default_rng(0).normal(size=(2000, *SHAPE)).astype(np.float32)
+    moments = sums.total([readout.Moments(made.features).terms(rows)], len(rows))
+    maps = readout.solve(moments, conv.groups(settings))
+    halves = conv.finish(made, settings, maps)
     folder = run.lake.encoder("made")
     card = artifact.save(folder, *halves, run.lake.transform(transform_id), {})
     os.rename(folder, run.lake.encoder(card["space_id"]))

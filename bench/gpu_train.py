@@ -29,11 +29,13 @@ import keras  # noqa: E402 - the backend is chosen
 import numpy as np  # noqa: E402
 
 from models import tfrecord  # noqa: E402
+from models.autoencoder import Autoencoder  # noqa: E402
 from models.data import Examples  # noqa: E402
-from models.fit import FitSettings, fit  # noqa: E402
-from models.presets import registry  # noqa: E402
-from models.presets.parts import Halves  # noqa: E402
+from models.fit import fit  # noqa: E402
+from models.presets import conv  # noqa: E402
+from models.settings import ConvSettings, TrainSettings  # noqa: E402
 from models.spec import ImageShape  # noqa: E402
+from models.task import Data, Silent, Task  # noqa: E402
 
 SHARD = 1024
 
@@ -46,7 +48,7 @@ class Turns:
         bare: Seconds of each bare epoch.
     """
 
-    def __init__(self, images: np.ndarray, settings: FitSettings) -> None:
+    def __init__(self, images: np.ndarray, settings: TrainSettings) -> None:
         self._images, self._settings = images, settings
         self._model = bare_model(images.shape[1:], settings)
         self._start, self._steps = 0.0, 0
@@ -58,7 +60,7 @@ class Turns:
         begin, size = time.perf_counter(), self._settings.batch_size
         for start in range(0, len(self._images), size):
             batch = self._images[start : start + size]
-            self._model.train_on_batch(batch, batch)
+            self._model.train_on_batch(batch)
         self.bare.append(time.perf_counter() - begin)
         self._start, self._steps = time.perf_counter(), steps
 
@@ -100,7 +102,7 @@ def main() -> None:
     parser.add_argument("--killed", help=argparse.SUPPRESS)
     given = parser.parse_args()
     shape = ImageShape(given.side, given.side, 3)
-    settings = FitSettings(epochs=given.epochs, batch_size=given.batch)
+    settings = TrainSettings(epochs=given.epochs, batch_size=given.batch)
     if given.killed:
         take(given.killed, shape, settings, Killed(2))
         return
@@ -120,23 +122,29 @@ def main() -> None:
 def take(
     folder: str,
     shape: ImageShape,
-    settings: FitSettings,
+    settings: TrainSettings,
     listener: Turns | Killed | None,
     name: str = "killed",
 ) -> list[dict[str, float]]:
     """Train on the files in ``folder``; return the history."""
     paths = sorted(str(path) for path in pathlib.Path(folder).glob("*.tfrecord"))
     examples = Examples(paths, shape), Examples([], shape)
-    return fit(settings, *examples, f"{folder}/{name}", listener).history
+    task = Task(
+        encoder=ConvSettings(),
+        train=settings,
+        data=Data(*examples),
+        folder=f"{folder}/{name}",
+        progress=listener or Silent(),
+    )
+    return fit(task).trained.history
 
 
-def bare_model(shape: tuple[int, ...], settings: FitSettings) -> keras.Model:
+def bare_model(shape: tuple[int, ...], settings: TrainSettings) -> keras.Model:
     """Return the model that is fitted, compiled in the same way."""
-    halves = Halves.of(settings.latent_dim, settings.pooled_share, 1 << 20)
-    preset = registry.find(settings.preset)
-    model = preset.build(ImageShape(*shape), halves, settings.widths).autoencoder
+    parts = conv.build(ImageShape(*shape), ConvSettings())
+    model = Autoencoder(parts.coder, parts.painter)
     compiled = device.jit_compile()
-    model.compile(keras.optimizers.Adam(1e-3), loss="mse", jit_compile=compiled)
+    model.compile(keras.optimizers.Adam(settings.learning_rate), jit_compile=compiled)
     return model
 
 

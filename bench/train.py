@@ -26,11 +26,13 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from models import tfrecord
+from models.autoencoder import Autoencoder
 from models.data import Examples
-from models.fit import FitSettings, fit
-from models.presets import registry
-from models.presets.parts import Halves
+from models.fit import fit
+from models.presets import conv
+from models.settings import ConvSettings, TrainSettings
 from models.spec import ImageShape
+from models.task import Data, Task
 
 DATA = pathlib.Path(__file__).parents[2] / "shared" / "data" / "cifar10"
 SHAPE = ImageShape(32, 32, 3)
@@ -44,7 +46,7 @@ class Turns:
         bare: CPU seconds of each bare epoch.
     """
 
-    def __init__(self, images: np.ndarray, settings: FitSettings) -> None:
+    def __init__(self, images: np.ndarray, settings: TrainSettings) -> None:
         self._images, self._settings = images, settings
         self._model = bare_model(settings)
         self._start = 0.0
@@ -59,7 +61,7 @@ class Turns:
         size = self._settings.batch_size
         for start in range(0, len(self._images), size):
             batch = self._images[start : start + size]
-            self._model.train_on_batch(batch, batch)
+            self._model.train_on_batch(batch)
         self.bare.append(time.process_time() - begin)
         self._start = time.process_time()
 
@@ -80,21 +82,28 @@ def main() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     images, what = load(flags.data, flags.images)
-    settings = FitSettings(epochs=flags.epochs)
+    settings = TrainSettings(epochs=flags.epochs)
     turns = Turns(images, settings)
     with tempfile.TemporaryDirectory(prefix="latentlake-train-") as folder:
         train = Examples(write(pathlib.Path(folder), images), SHAPE)
-        fit(settings, train, Examples([], SHAPE), f"{folder}/fit", turns)
+        fit(
+            Task(
+                encoder=ConvSettings(),
+                train=settings,
+                data=Data(train, Examples([], SHAPE)),
+                folder=f"{folder}/fit",
+                progress=turns,
+            )
+        )
         say(what, len(images), turns)
         read(train, len(images))
 
 
-def bare_model(settings: FitSettings) -> keras.Model:
+def bare_model(settings: TrainSettings) -> keras.Model:
     """Return the model that is fitted, compiled in the same way."""
-    halves = Halves.of(settings.latent_dim, settings.pooled_share, 1 << 20)
-    preset = registry.find(settings.preset)
-    model = preset.build(SHAPE, halves, settings.widths).autoencoder
-    model.compile(keras.optimizers.Adam(1e-3), loss="mse", jit_compile=False)
+    parts = conv.build(SHAPE, ConvSettings())
+    model = Autoencoder(parts.coder, parts.painter)
+    model.compile(keras.optimizers.Adam(settings.learning_rate), jit_compile=False)
     return model
 
 

@@ -23,34 +23,13 @@ class Whitening(NamedTuple):
     back: np.ndarray
 
 
-class Moments:
-    """Running mean and covariance of rows of features."""
+def whiten(
+    mean: np.ndarray, covariance: np.ndarray, numbers: int, floor: float = SMALLEST
+) -> Whitening:
+    """Return the map to the ``numbers`` leading directions, each of variance 1.
 
-    def __init__(self, size: int) -> None:
-        self._count = 0
-        self._sum = np.zeros(size)
-        self._products = np.zeros((size, size))
-
-    def add(self, rows: np.ndarray) -> None:
-        """Take ``rows``, (n, size), in."""
-        exact = rows.astype(np.float64)
-        self._count += len(exact)
-        self._sum += exact.sum(axis=0)
-        self._products += exact.T @ exact
-
-    @property
-    def mean(self) -> np.ndarray:
-        """The mean of all rows."""
-        return self._sum / self._count
-
-    @property
-    def covariance(self) -> np.ndarray:
-        """The covariance of all rows."""
-        return self._products / self._count - np.outer(self.mean, self.mean)
-
-
-def whiten(mean: np.ndarray, covariance: np.ndarray, numbers: int) -> Whitening:
-    """Return the map to the ``numbers`` leading directions, each of variance 1."""
+    Directions with less than ``floor`` of the first one's variance get less.
+    """
     size = len(covariance)
     if not numbers:
         return Whitening(mean, np.zeros((size, 0)), np.zeros((0, size)))
@@ -59,8 +38,8 @@ def whiten(mean: np.ndarray, covariance: np.ndarray, numbers: int) -> Whitening:
     )
     values, vectors = values[::-1], vectors[:, ::-1]
     vectors = vectors * _signs(vectors)
-    floor = max(SMALLEST * values[0], np.finfo(np.float32).tiny)
-    scale = np.sqrt(np.maximum(values, floor))
+    least = max(floor * values[0], np.finfo(np.float32).tiny)
+    scale = np.sqrt(np.maximum(values, least))
     return Whitening(mean, vectors / scale, (vectors * scale).T)
 
 

@@ -10,14 +10,20 @@ import os
 import pathlib
 import re
 import tomllib
-from typing import Self
+from typing import Any, Self
 
 from pydantic import ValidationError, model_validator
 
+from models.settings import (
+    DEFAULT,
+    PRESETS,
+    EncoderSettings,
+    TrainSettings,
+    preset_of,
+)
 from pipelines.engine_section import EngineSettings
 from pipelines.errors import ConfigError
 from pipelines.sections import (
-    EncoderSettings,
     Fraction,
     GateSettings,
     ImageSettings,
@@ -28,7 +34,6 @@ from pipelines.sections import (
     Section,
     SourceSettings,
     SplitSettings,
-    TrainSettings,
     TransformSettings,
 )
 
@@ -74,7 +79,7 @@ class Settings(Section):
     """Which images are held out."""
     transform: TransformSettings = TransformSettings()
     """How images become numbers."""
-    encoder: EncoderSettings = EncoderSettings()
+    encoder: EncoderSettings = DEFAULT
     """Which encoder is trained."""
     train: TrainSettings = TrainSettings()
     """How it is trained."""
@@ -85,14 +90,26 @@ class Settings(Section):
     engine: EngineSettings = EngineSettings()
     """How the Beam stages run."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _trained_as_the_preset_needs(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        preset = PRESETS.get(preset_of(values.get("encoder", {})))
+        given = values.get("train", {})
+        if preset is None or not isinstance(given, dict):
+            return values  # the sections' own checks say what is wrong
+        return {**values, "train": {**preset.TRAIN, **given}}
+
     @model_validator(mode="after")
-    def _shape_fits_the_encoder(self) -> Self:
+    def _images_suit_the_encoder(self) -> Self:
         shortest = min(self.image.height, self.image.width)
-        halvings = len(self.encoder.widths)
-        if shortest < 2 ** (halvings + 1):
+        least = self.encoder.least_side()
+        if shortest < least:
             raise ValueError(
-                f"encoder.widths halves the image {halvings} times, which leaves "
-                f"nothing of {shortest} pixels: give fewer widths or larger images"
+                f"encoder.preset {self.encoder.preset} as it is set needs images of "
+                f"{least} pixels a side, and image has {shortest}: give larger images "
+                "or, for conv, fewer encoder.widths"
             )
         return self
 
@@ -130,16 +147,27 @@ def explain(error: ValidationError) -> str:
     """Return one line for each wrong setting: the key, what was found, the rule."""
     lines = []
     for one in error.errors(include_url=False):
-        key = ".".join(str(part) for part in one["loc"]) or "settings"
+        key = _key(one["loc"])
         if one["type"] == "missing":
             lines.append(f"{key}: is missing; it must be given")
         elif one["type"] == "extra_forbidden":
             lines.append(f"{key}: there is no such setting; look for a slip of the pen")
         elif one["type"] == "value_error" and isinstance(one["input"], dict):
             lines.append(str(one["ctx"]["error"]))
+        elif one["type"] == "union_tag_invalid":
+            found, known = one["ctx"]["tag"], ", ".join(PRESETS)
+            lines.append(f"{key}.preset: found {found!r}; there are {known}")
         else:
             lines.append(f"{key}: found {one['input']!r}; {one['msg']}")
     return "; ".join(lines) + "."
+
+
+def _key(place: tuple[int | str, ...]) -> str:
+    """Return the key in the TOML file; pydantic names the preset within it too."""
+    parts = [str(part) for part in place]
+    if parts[:1] == ["encoder"] and parts[1:2] and parts[1] in PRESETS:
+        del parts[1]
+    return ".".join(parts) or "settings"
 
 
 def find(dataset: str, folder: str | None = None) -> pathlib.Path:

@@ -59,6 +59,7 @@ def parse(stage: str, description: str, argv: list[str]) -> tuple[Run, bool]:
         description=description.capitalize() + ".",
         default=_defaults(stage, dataset, argv),
         args=argv,
+        config=(tyro.conf.AvoidSubcommands,),  # the preset is chosen: see _defaults
     )
     return _run(stage, flags), flags.again
 
@@ -86,7 +87,23 @@ def _run(stage: str, flags: StageFlags) -> Run:
 
 
 def _defaults(stage: str, dataset: str | None, argv: list[str]) -> StageFlags:
-    """Return the flags' defaults: from the run's pin, else from the TOML file."""
+    """Return the flags' defaults: from the run's pin, else from the TOML file.
+
+    ``--encoder.preset`` is heard here: it decides which other flags there are.
+    """
+    found = _standing(stage, dataset, argv)
+    preset = _given(argv, "--encoder.preset")
+    if preset in (None, found.settings.encoder.preset):
+        return found
+    values = found.settings.model_dump(mode="json")
+    del values["train"]
+    values["encoder"] = {"preset": preset}
+    settings = config.parse(values, origin="these flags")
+    return dataclasses.replace(found, settings=settings)
+
+
+def _standing(stage: str, dataset: str | None, argv: list[str]) -> StageFlags:
+    """Return what stands in the run's pin, else in the TOML file."""
     root = _given(argv, "--lake") or os.environ.get("LATENTLAKE_LAKE", DEFAULT_LAKE)
     if dataset is None:
         source = config.SourceSettings(path="FOLDER")

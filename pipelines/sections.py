@@ -7,19 +7,11 @@ Each field becomes a flag by itself (``--train.epochs 20``) and its comment in
 import zoneinfo
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(ge=1)]
+from models.settings import Fraction, Positive, Section
+
 Retrain = Literal["never", "daily", "weekly", "monthly"]
-
-
-class Section(BaseModel):
-    """A part of a dataset's settings: frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True
-    )
 
 
 class SourceSettings(Section):
@@ -97,38 +89,6 @@ class TransformSettings(Section):
     """Whose mean and variance: one for each channel, or for each pixel of it."""
     max_train_images: Positive = 1_000_000
     """Cap on the training examples written; statistics cover all training images."""
-
-
-class EncoderSettings(Section):
-    """Which encoder is trained, and the shape of its latent."""
-
-    preset: Literal["conv"] = "conv"
-    """The architecture, by name."""
-    latent_dim: Annotated[int, Field(ge=2, le=4096)] = 128
-    """Numbers in a latent."""
-    pooled_share: Fraction = 0.5
-    """Part of the latent that comes from pooled activations; the rest is bottleneck."""
-    widths: tuple[Positive, ...] = (32, 64, 128)
-    """Channels of each strided convolution; each halves height and width."""
-
-
-class TrainSettings(Section):
-    """How the encoder is trained."""
-
-    epochs: Positive = 15
-    """Passes over the training examples, at most."""
-    batch_size: Positive = 128
-    """Examples in one step."""
-    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
-    """Adam's first learning rate."""
-    reduce_patience: Positive = 3
-    """Epochs without progress before the learning rate is halved."""
-    stop_patience: Positive = 8
-    """Epochs without progress before training stops."""
-    seed: int = 0
-    """Seed of weights and order."""
-    min_images: Positive = 100
-    """Fewer training images than this are refused."""
 
 
 class GateSettings(Section):

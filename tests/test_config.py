@@ -29,7 +29,7 @@ def test_settings_have_defaults_for_all_but_the_source(tmp_path):
         ('[source]\npath="a"\n[train]\nepocs=3\n', ["train.epocs", "no such setting"]),
         ('[source]\npath="a"\n[train]\nepochs=0\n', ["train.epochs", "found 0", "1"]),
         ('[source]\npath="a"\n[image]\nfit="zoom"\n', ["image.fit", "zoom", "cover"]),
-        ('[source]\npath="a"\n[image]\nheight=8\n', ["encoder.widths", "8 pixels"]),
+        ('[source]\npath="a"\n[image]\nheight=8\n', ["encoder.widths", "image has 8"]),
         ("[source\n", ["not valid TOML", "line 1"]),
         (
             '[source]\npath="a"\n[schedule]\ntimezone="Mars"\n',

@@ -6,54 +6,99 @@ apart better by both than by either; nearest neighbours do as well by the bottle
 alone (on digits, ``docs/table-contract.md``).
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple, Self
+
 import keras
 import numpy as np
 from keras import layers
 
-from models.presets.parts import Halves, Parts
+from models import device, readout, training
+from models.autoencoder import Autoencoder
+from models.readout import Group
+from models.settings import ConvSettings
 from models.spec import ImageShape
+from models.task import Candidate, Task
 from models.whitening import Whitening
 
 
-def build(shape: ImageShape, halves: Halves, widths: tuple[int, ...]) -> Parts:
+class Halves(NamedTuple):
+    """How many numbers of a latent come from where.
+
+    Attributes:
+        bottleneck: From the bottleneck, which the decoder reads.
+        pooled: From the pooled activations.
+    """
+
+    bottleneck: int
+    pooled: int
+
+    @classmethod
+    def of(cls, settings: ConvSettings) -> Self:
+        """Return the halves nearest to the wanted share; the bottleneck has one."""
+        available = 4 * sum(settings.widths)
+        wanted = round(settings.latent_dim * settings.pooled_share)
+        pooled = min(wanted, available, settings.latent_dim - 1)
+        return cls(settings.latent_dim - pooled, pooled)
+
+
+class Parts(NamedTuple):
+    """What is trained, and where the latent is read from.
+
+    Attributes:
+        coder: Image to bottleneck.
+        features: Image to bottleneck and pooled activations.
+        painter: Bottleneck to image.
+    """
+
+    coder: keras.Model
+    features: keras.Model
+    painter: keras.Model
+
+
+def fit(task: Task) -> Candidate:
+    """Return a trained encoder and decoder; the latent is whitened afterwards."""
+    settings = task.encoder
+    assert isinstance(settings, ConvSettings)
+    parts = build(task.data.train.shape, settings)
+    trained = training.train(Autoencoder(parts.coder, parts.painter), task)
+    maps = readout.fitted(parts.features, groups(settings), task)
+    return Candidate(*finish(parts, settings, maps), trained)
+
+
+def groups(settings: ConvSettings) -> tuple[Group, Group]:
+    """Return the halves of the latent."""
+    halves = Halves.of(settings)
+    return Group("bottleneck", halves.bottleneck), Group("pooled", halves.pooled)
+
+
+def build(shape: ImageShape, settings: ConvSettings) -> Parts:
     """Return the untrained parts of an autoencoder for images of ``shape``."""
     images = keras.Input(tuple(shape), name="images")  # (batch, h, w, c)
-    maps = _maps(images, widths)
+    maps = _maps(images, settings.widths)
     flat = layers.Flatten()(maps[-1])
-    code = layers.Dense(halves.bottleneck, name="bottleneck")(flat)  # (batch, b)
-    features = layers.Concatenate()([code, *(_quarters(one) for one in maps)])
-    decoder = _decoder(shape, halves.bottleneck, widths)
+    code = layers.Dense(Halves.of(settings).bottleneck, name="code")(flat)
+    pooled = [_quarters(one) for one in maps]
+    pooled = layers.Concatenate()(pooled) if len(pooled) > 1 else pooled[0]
     return Parts(
-        autoencoder=keras.Model(images, decoder(code), name="autoencoder"),
-        features=keras.Model(images, features, name="features"),
-        decoder=decoder,
-        halves=halves,
+        coder=keras.Model(images, code, name="coder"),
+        features=keras.Model(images, [code, pooled], name="features"),
+        painter=_painter(shape, code.shape[-1], settings.widths),
     )
 
 
-def pooled_features(widths: tuple[int, ...]) -> int:
-    """Return how many pooled activations there are to choose a latent's half from."""
-    return 4 * sum(widths)
-
-
-def finish(parts: Parts, bottleneck: Whitening, pooled: Whitening) -> keras.Model:
-    """Return the encoder: image to latent, both halves whitened by its last layer."""
-    kernel = np.zeros((len(bottleneck.mean) + len(pooled.mean), parts.halves.total))
-    kernel[: len(bottleneck.mean), : parts.halves.bottleneck] = bottleneck.forward
-    kernel[len(bottleneck.mean) :, parts.halves.bottleneck :] = pooled.forward
-    mean = np.concatenate([bottleneck.mean, pooled.mean])
-    affine = _affine(kernel, -mean @ kernel, "latents")
-    images = keras.Input(parts.features.input_shape[1:], name="images")
-    return keras.Model(images, affine(parts.features(images)), name="encoder")
-
-
-def finish_decoder(parts: Parts, bottleneck: Whitening) -> keras.Model:
-    """Return the decoder: latent to image; its first layer undoes the whitening."""
-    kernel = np.zeros((parts.halves.total, parts.halves.bottleneck))
-    kernel[: parts.halves.bottleneck] = bottleneck.back
-    latents = keras.Input((parts.halves.total,), name="latents")
-    code = _affine(kernel, bottleneck.mean, "bottleneck")(latents)
-    return keras.Model(latents, parts.decoder(code), name="decoder")
+def finish(
+    parts: Parts, settings: ConvSettings, maps: Sequence[Whitening]
+) -> tuple[keras.Model, keras.Model]:
+    """Return encoder and decoder; the decoder's first layer undoes the whitening."""
+    encoder = readout.encoder(parts.features, groups(settings), maps)
+    numbers, back = encoder.output_shape[-1], maps[0].back
+    kernel = np.zeros((numbers, back.shape[1]))
+    kernel[: len(back)] = back
+    latents = keras.Input((numbers,), name="latents")
+    code = readout.affine(kernel, maps[0].mean, "code")(latents)
+    decoder = keras.Model(latents, parts.painter(code), name="decoder")
+    return encoder, device.settle(decoder)
 
 
 def _maps(images: keras.KerasTensor, widths: tuple[int, ...]) -> list:
@@ -74,7 +119,7 @@ def _quarters(one: keras.KerasTensor) -> keras.KerasTensor:
     return layers.Flatten()(quarters)  # (batch, 4 × width)
 
 
-def _decoder(shape: ImageShape, numbers: int, widths: tuple[int, ...]) -> keras.Model:
+def _painter(shape: ImageShape, numbers: int, widths: tuple[int, ...]) -> keras.Model:
     sizes = [(shape.height, shape.width)]
     for _ in widths:
         sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
@@ -99,10 +144,3 @@ def _cropped(image: keras.KerasTensor, size: tuple[int, int]) -> keras.KerasTens
     if not any(more):
         return image
     return layers.Cropping2D(((0, more[0]), (0, more[1])))(image)
-
-
-def _affine(kernel: np.ndarray, bias: np.ndarray, name: str) -> layers.Dense:
-    layer = layers.Dense(kernel.shape[1], trainable=False, name=name)
-    layer.build((None, kernel.shape[0]))
-    layer.set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
-    return layer

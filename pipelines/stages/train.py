@@ -21,7 +21,7 @@ from pipelines.stages.train_checkpoint import Kept
 if TYPE_CHECKING:  # Keras is imported only where there is something to train
     from models.artifact import Artifact
     from models.data import Examples
-    from models.fit import Candidate
+    from models.task import Candidate
 
 HEALTH_IMAGES = 10_000
 """Training images that the card's health is told from, at most."""
@@ -54,7 +54,7 @@ def _train(run: Run, transform_id: str) -> dict[str, Any]:
     began = time.perf_counter()
     why = device.choose().why
     device.choose_backend()
-    from models import fit  # not before: this imports Keras
+    from models import training  # not before: this imports Keras
 
     with (
         tempfile.TemporaryDirectory(prefix="latentlake-") as work,
@@ -64,7 +64,7 @@ def _train(run: Run, transform_id: str) -> dict[str, Any]:
         _check_count(run, len(train))
         place = device.sentence()
         log.info("train: %d images, with %s (%s)", len(train), place, why)
-        kept = Kept(run.path("train"), work, (fit.HISTORY, fit.CHECKPOINT))
+        kept = Kept(run.path("train"), work, (training.HISTORY, training.CHECKPOINT))
         found = _fit(run, transform_id, examples, kept)
         facts = {
             "train_seconds": round(time.perf_counter() - began, 3),
@@ -75,7 +75,7 @@ def _train(run: Run, transform_id: str) -> dict[str, Any]:
         run.path("train", CANDIDATE),
         {"space_id": card["space_id"], "transform_id": transform_id},
     )
-    kept.drop(fit.CHECKPOINT)
+    kept.drop(training.CHECKPOINT)
     log.info(
         "train: candidate %s after %d epochs, the best was number %d",
         card["space_id"],
@@ -101,27 +101,28 @@ def _fit(
 ) -> "Candidate":
     """Fit, from the checkpoint of an earlier call if it left one."""
     from models import fit
+    from models.task import Data, Task
+    from models.training import NonFiniteLoss
     from pipelines.stages.training_progress import progress
 
-    settings = fit.FitSettings(
-        **run.settings.encoder.model_dump(),
-        **run.settings.train.model_dump(exclude={"min_images"}),
-    )
+    settings = run.settings
+    data = Data(examples["train"], examples["eval"], transform_id)
     kept.take_up()
     try:
-        with progress(settings.epochs, kept.put) as listener:
+        with progress(settings.train.epochs, kept.put) as listener:
             found = fit.fit(
-                settings,
-                examples["train"],
-                examples["eval"],
-                kept.local,
-                listener,
-                transform_id=transform_id,
+                Task(
+                    encoder=settings.encoder,
+                    train=settings.train,
+                    data=data,
+                    folder=kept.local,
+                    progress=listener,
+                )
             )
-    except fit.NonFiniteLoss as error:
+    except NonFiniteLoss as error:
         raise ConfigError(
             f"{run.lake.dataset}: training went astray: {error}. "
-            f"Lower train.learning_rate (it is {settings.learning_rate:g})."
+            f"Lower train.learning_rate (it is {settings.train.learning_rate:g})."
         ) from error
     except ValueError as error:
         raise ArtifactMismatch(str(error)) from error
@@ -139,15 +140,16 @@ def _place(
     """Put the candidate in the lake, whole; return its card."""
     from models import artifact
 
+    trained = found.trained
     card = {
         **_provenance(run),
         "health": _health(found, train),
         **facts,
-        "epochs": len(found.history),
-        "best_epoch": found.best_epoch,
-        "resumed_at": found.resumed_at,
+        "epochs": len(trained.history),
+        "best_epoch": trained.best_epoch,
+        "resumed_at": trained.resumed_at,
         "train_images": len(train),
-        "losses": found.history[found.best_epoch - 1],
+        "losses": trained.history[trained.best_epoch - 1],
     }
     with (
         tempfile.TemporaryDirectory(prefix="latentlake-") as work,

@@ -5,25 +5,20 @@ import pathlib
 import numpy as np
 import pytest
 
-from models import artifact
+from models import artifact, readout, sums
 from models.presets import conv
-from models.presets.parts import Halves
+from models.settings import ConvSettings
 from models.transform import digests
-from models.whitening import whiten
 
 
 @pytest.fixture
 def models(shape):
     """An encoder and a decoder of random weights."""
-    parts = conv.build(shape, Halves(3, 2), (4, 8))
-    rng = np.random.default_rng(0)
-    rows = rng.normal(size=(200, parts.features.output_shape[1]))
-    mean, covariance = rows.mean(axis=0), np.cov(rows.T)
-    bottleneck = whiten(mean[:3], covariance[:3, :3], 3)
-    pooled = whiten(mean[3:], covariance[3:, 3:], 2)
-    return conv.finish(parts, bottleneck, pooled), conv.finish_decoder(
-        parts, bottleneck
-    )
+    settings = ConvSettings(latent_dim=5, pooled_share=0.4, widths=(4, 8))
+    parts = conv.build(shape, settings)
+    rows = np.random.default_rng(0).normal(size=(60, *shape)).astype(np.float32)
+    moments = sums.total([readout.Moments(parts.features).terms(rows)], 60)
+    return conv.finish(parts, settings, readout.solve(moments, conv.groups(settings)))
 
 
 @pytest.fixture
