@@ -8,6 +8,7 @@ BEAM = [
     "tensorflow>=2.21,<2.22",
 ]
 TRAIN = ["keras>=3.15", "scikit-learn>=1.6", "scipy>=1.14", "threadpoolctl>=3.5"]
+TUNE = ["optuna>=5,<6"]
 REPORT = ["bokeh>=3.8", "jinja2>=3.1", "matplotlib>=3.10", "skops>=0.13"]
 AIRFLOW = ["apache-airflow>=3.3,<4"]
 BUCKET = ["s3fs>=2026.1"]
@@ -65,13 +66,17 @@ setup(
     extras_require={
         "beam": BEAM,
         "train": TRAIN,
+        "tune": TUNE,
         "report": REPORT,
         "airflow": AIRFLOW,
         "bucket": BUCKET,
         "postgres": POSTGRES,
         "cluster": CLUSTER,
         "dev": DEV,
-        "all": BEAM + TRAIN + REPORT + AIRFLOW + BUCKET + POSTGRES + CLUSTER + DEV,
+        "all": [
+            *(*BEAM, *TRAIN, *TUNE, *REPORT, *AIRFLOW, *BUCKET, *POSTGRES, *CLUSTER),
+            *DEV,
+        ],
     },
     entry_points={"console_scripts": ["latentlake = pipelines.cli:main"]},
 )
