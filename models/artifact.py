@@ -42,7 +42,7 @@ BATCH_SIZE = 128
 
 _LAYERS = {
     *("Functional", "InputLayer", "Flatten", "Reshape", "Concatenate", "Dense"),
-    *("Conv2D", "Conv2DTranspose", "Cropping2D", "AveragePooling2D"),
+    *("Conv2D", "Conv2DTranspose", "AveragePooling2D", "Cropping2D", "UpSampling2D"),
 }
 
 
