@@ -62,6 +62,18 @@ def test_flags_change_the_settings_of_the_file(birds):
     assert run.lake == birds
 
 
+def test_the_preset_decides_which_other_flags_there_are(birds):
+    given = ["birds", "--encoder.preset", "patch", "--encoder.atoms", "20"]
+
+    run, _ = flags.parse("ingest", "x", given)
+
+    assert run.settings.encoder.preset == "patch"
+    assert run.settings.encoder.atoms == 20
+    assert run.settings.source.path == "photos"
+    with pytest.raises(SystemExit):
+        flags.parse("ingest", "x", [*given, "--encoder.widths", "8"])
+
+
 def test_a_misspelt_flag_is_an_error_and_flags_behind_the_dashes_are_beams():
     ours, beam = cli.split_beam(["birds", "--lake", "x", "--", "--runner=FlinkRunner"])
 

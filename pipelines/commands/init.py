@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 import textwrap
+from collections.abc import Mapping
 
 from rich.console import Console
 
@@ -17,16 +18,14 @@ def run(
     folder: str,
     *,
     name: str | None,
-    shape: dict[str, int],
-    columns: dict[str, str] | None = None,
+    given: Mapping[str, Mapping[str, object]],
 ) -> int:
     """Write ``<name>.toml`` for the images in ``folder``; return the exit code.
 
     Args:
         folder: Where the images are.
         name: The dataset's name; by default made from the folder's.
-        shape: Height, width and channels of a canonical image.
-        columns: Names of columns, by their settings under ``[source]``.
+        given: Settings by their section; all others have their defaults.
 
     Raises:
         ConfigError: The source is missing, a value is out of range, or the file
@@ -41,8 +40,8 @@ def run(
             f"{file}: stands already, and is left as it is. Edit it, remove it, or "
             "choose another name with --name."
         )
-    source = {"path": absolute(folder), **(columns or {})}
-    settings = config.parse({"source": source, "image": shape}, origin="these flags")
+    source = {"path": absolute(folder), **given.get("source", {})}
+    settings = config.parse({**given, "source": source}, origin="these flags")
     registry.open_source(settings.source)  # a missing folder is said now
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(render(dataset, settings), encoding="utf-8")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import tyro
 
+from models.settings import DEFAULT
 from pipelines.flags import DEFAULT_LAKE
 
 LAKE = os.environ.get("LATENTLAKE_LAKE", DEFAULT_LAKE)
@@ -22,7 +23,7 @@ def run(name: str, argv: list[str]) -> int:
     return tyro.cli(commands[name], prog=f"latentlake {name}", args=argv)
 
 
-def init(
+def init(  # noqa: PLR0913 - each is a flag
     folder: tyro.conf.Positional[str],
     /,
     *,
@@ -31,6 +32,7 @@ def init(
     width: int = 64,
     channels: int = 3,
     image_column: str = "image",
+    preset: str = DEFAULT.preset,
 ) -> int:
     """Write the settings of a new dataset, every one explained.
 
@@ -41,12 +43,17 @@ def init(
         width: Columns of a canonical image, in pixels.
         channels: 3 for RGB, 1 for grey.
         image_column: Parquet: the column of encoded images.
+        preset: The encoder's architecture, by name.
     """
     from pipelines.commands import init as command
 
     shape = {"height": height, "width": width, "channels": channels}
-    columns = {"image_column": image_column}
-    return command.run(folder, name=name, shape=shape, columns=columns)
+    given = {
+        "source": {"image_column": image_column},
+        "image": shape,
+        "encoder": {"preset": preset},
+    }
+    return command.run(folder, name=name, given=given)
 
 
 def check(dataset: tyro.conf.Positional[str], /) -> int:

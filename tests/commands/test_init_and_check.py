@@ -23,7 +23,7 @@ def photos(tmp_path, monkeypatch):
 
 
 def test_init_writes_settings_that_check_finds_good(photos, capsys):
-    assert init.run(str(photos), name=None, shape=SHAPE) == 0
+    assert init.run(str(photos), name=None, given={"image": SHAPE}) == 0
 
     settings = config.load(config.find("my_photos"))
     assert settings.source.path == str(photos)
@@ -38,24 +38,24 @@ def test_init_writes_settings_that_check_finds_good(photos, capsys):
 def test_check_says_what_is_wrong_with_each_image_it_tried(photos, capsys):
     for path in photos.rglob("*.png"):
         path.write_bytes(b"not a picture")
-    init.run(str(photos), name="broken", shape=SHAPE)
+    init.run(str(photos), name="broken", given={"image": SHAPE})
 
     assert check.run("broken") == 4
     assert "not_an_image" in capsys.readouterr().out
 
 
 def test_init_leaves_a_file_that_stands_alone(photos):
-    init.run(str(photos), name="birds", shape=SHAPE)
+    init.run(str(photos), name="birds", given={"image": SHAPE})
     before = config.find("birds").read_text()
 
     with pytest.raises(ConfigError, match="stands already"):
-        init.run(str(photos), name="birds", shape=SHAPE)
+        init.run(str(photos), name="birds", given={"image": SHAPE})
 
     assert config.find("birds").read_text() == before
 
 
 def test_init_of_a_folder_that_is_missing_writes_nothing(photos):
     with pytest.raises(ConfigError, match="nowhere"):
-        init.run(str(photos / "nowhere"), name="nowhere", shape=SHAPE)
+        init.run(str(photos / "nowhere"), name="nowhere", given={"image": SHAPE})
 
     assert not config.find("nowhere").exists()
