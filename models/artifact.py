@@ -20,6 +20,7 @@ import keras
 import numpy as np
 
 from models import device, metrics
+from models import layers as _layers  # noqa: F401 - registered, so that it is loaded
 from models.spec import IMAGE
 from models.transform import (
     GRAPH,
@@ -43,6 +44,7 @@ BATCH_SIZE = 128
 _LAYERS = {
     *("Functional", "InputLayer", "Flatten", "Reshape", "Concatenate", "Dense"),
     *("Conv2D", "Conv2DTranspose", "AveragePooling2D", "Cropping2D", "UpSampling2D"),
+    *("Add", "LayerNormalization", "MultiHeadAttention", "Positions"),
 }
 
 

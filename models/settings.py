@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0.0)]
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class Section(BaseModel):
@@ -55,7 +56,32 @@ class Encoder(Section):
         return 8
 
 
-class ConvSettings(Encoder):
+class GradientSettings(Encoder):
+    """What may be asked of an encoder that is trained by gradient; all of it is off."""
+
+    noise: Weight = 0.0
+    """Deviation of Gaussian noise on normalised images in training: denoising."""
+    mask: Share = 0.0
+    """Share of blocks of 4 × 4 pixels that are hidden in training."""
+    kl: Weight = 0.0
+    """Weight of the KL divergence of a variational code; 0: the code is no draw."""
+    free_bits: Weight = 0.05
+    """KL divergence (nats) that each number of a variational code has for nothing."""
+    discriminative: Weight = 0.0
+    """Weight of VICReg (on two views of an image) beside the reconstruction's 1."""
+    projector: tuple[Positive, ...] = (512, 512)
+    """Widths of the layers between the code and VICReg."""
+    perceptual: str = ""
+    """A frozen model (a .keras file), whose features reconstructions must keep."""
+    perceptual_layer: str = ""
+    """Which layer of the frozen model gives the features; by default its last."""
+    perceptual_sha256: str = ""
+    """What the frozen model's SHA-256 must be; by default any."""
+    perceptual_weight: Weight = 1.0
+    """Weight of the error of features, which counts in shares of their variance."""
+
+
+class ConvSettings(GradientSettings):
     """Preset `conv`: strided convolutions, a dense bottleneck, a mirrored decoder."""
 
     preset: Literal["conv"] = "conv"
@@ -64,6 +90,8 @@ class ConvSettings(Encoder):
     """Part of the latent that comes from pooled activations; 0: the bare bottleneck."""
     widths: tuple[Positive, ...] = (32, 64, 128)
     """Channels of each strided convolution; each halves height and width."""
+    attention: Annotated[int, Field(ge=0)] = 0
+    """Transformer blocks on the last convolution's map."""
 
     def least_side(self) -> int:
         """Return what leaves two pixels after the last halving."""

@@ -1,6 +1,8 @@
 """What a preset is given to fit, and what it gives back."""
 
 import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import keras
@@ -96,8 +98,10 @@ class Candidate(NamedTuple):
         encoder: Normalised image to latent, ``float32``.
         decoder: Latent to normalised image.
         trained: How the training went.
+        learned_from: The SHA-256 of each file of another model that it learned from.
     """
 
     encoder: keras.Model
     decoder: keras.Model
     trained: Trained
+    learned_from: Mapping[str, str] = MappingProxyType({})

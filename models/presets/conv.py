@@ -6,6 +6,7 @@ apart better by both than by either; nearest neighbours do as well by the bottle
 alone (on digits, ``docs/table-contract.md``).
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
@@ -13,8 +14,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from models import device, readout, training
-from models.autoencoder import Autoencoder
+from models import blocks, device, frozen, objectives, readout, training
 from models.readout import Group
 from models.settings import ConvSettings
 from models.spec import ImageShape
@@ -46,12 +46,14 @@ class Parts(NamedTuple):
     """What is trained, and where the latent is read from.
 
     Attributes:
-        coder: Image to bottleneck.
+        coder: Image to what the painter is given: the bottleneck, or a draw about it.
+        means: Image to bottleneck.
         features: Image to bottleneck and pooled activations.
         painter: Bottleneck to image.
     """
 
     coder: keras.Model
+    means: keras.Model
     features: keras.Model
     painter: keras.Model
 
@@ -60,10 +62,13 @@ def fit(task: Task) -> Candidate:
     """Return a trained encoder and decoder; the latent is whitened afterwards."""
     settings = task.encoder
     assert isinstance(settings, ConvSettings)
+    settings = frozen.pinned(settings)
     parts = build(task.data.train.shape, settings)
-    trained = training.train(Autoencoder(parts.coder, parts.painter), task)
+    model = objectives.autoencoder(parts.coder, parts.painter, parts.means, settings)
+    trained = training.train(model, dataclasses.replace(task, encoder=settings))
     maps = readout.fitted(parts.features, groups(settings), task)
-    return Candidate(*finish(parts, settings, maps), trained)
+    encoder, decoder = finish(parts, settings, maps)
+    return Candidate(encoder, decoder, trained, frozen.digests(settings))
 
 
 def groups(settings: ConvSettings) -> tuple[Group, Group]:
@@ -76,12 +81,15 @@ def build(shape: ImageShape, settings: ConvSettings) -> Parts:
     """Return the untrained parts of an autoencoder for images of ``shape``."""
     images = keras.Input(tuple(shape), name="images")  # (batch, h, w, c)
     maps = _maps(images, settings.widths)
+    maps[-1] = blocks.transformer(maps[-1], settings.attention)
     flat = layers.Flatten()(maps[-1])
-    code = layers.Dense(Halves.of(settings).bottleneck, name="code")(flat)
+    numbers = Halves.of(settings).bottleneck
+    code, drawn = objectives.code(flat, numbers, shape, settings)
     pooled = [_quarters(one) for one in maps]
     pooled = layers.Concatenate()(pooled) if len(pooled) > 1 else pooled[0]
     return Parts(
-        coder=keras.Model(images, code, name="coder"),
+        coder=keras.Model(images, drawn, name="coder"),
+        means=keras.Model(images, code, name="means"),
         features=keras.Model(images, [code, pooled], name="features"),
         painter=_painter(shape, code.shape[-1], settings.widths),
     )

@@ -150,6 +150,7 @@ def _place(
         "resumed_at": trained.resumed_at,
         "train_images": len(train),
         "losses": trained.history[trained.best_epoch - 1],
+        "learned_from": dict(found.learned_from),
     }
     with (
         tempfile.TemporaryDirectory(prefix="latentlake-") as work,
