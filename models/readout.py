@@ -51,6 +51,18 @@ class Moments:
         return tuple(found)
 
 
+def quarters(maps: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the mean of each quarter of maps; odd sizes share their middle row.
+
+    Args:
+        maps: A symbolic batch, (n, height, width, channels).
+    """
+    height, width = maps.shape[1:3]
+    size = (-(-height // 2), -(-width // 2))
+    means = layers.AveragePooling2D(size, strides=(height // 2, width // 2))(maps)
+    return layers.Flatten()(means)  # (n, 4 × channels)
+
+
 def fitted(
     features: keras.Model, groups: Sequence[Group], task: Task
 ) -> list[Whitening]:

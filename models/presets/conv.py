@@ -85,7 +85,7 @@ def build(shape: ImageShape, settings: ConvSettings) -> Parts:
     flat = layers.Flatten()(maps[-1])
     numbers = Halves.of(settings).bottleneck
     code, drawn = objectives.code(flat, numbers, shape, settings)
-    pooled = [_quarters(one) for one in maps]
+    pooled = [readout.quarters(one) for one in maps]
     pooled = layers.Concatenate()(pooled) if len(pooled) > 1 else pooled[0]
     return Parts(
         coder=keras.Model(images, drawn, name="coder"),
@@ -117,14 +117,6 @@ def _maps(images: keras.KerasTensor, widths: tuple[int, ...]) -> list:
         )
         maps.append(images)  # (batch, ceil(h / 2), ceil(w / 2), width)
     return maps
-
-
-def _quarters(one: keras.KerasTensor) -> keras.KerasTensor:
-    """Return the mean of each quarter of a map; odd sizes share their middle row."""
-    height, width = one.shape[1:3]
-    size = (-(-height // 2), -(-width // 2))
-    quarters = layers.AveragePooling2D(size, strides=(height // 2, width // 2))(one)
-    return layers.Flatten()(quarters)  # (batch, 4 × width)
 
 
 def _painter(shape: ImageShape, numbers: int, widths: tuple[int, ...]) -> keras.Model:

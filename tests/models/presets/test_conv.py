@@ -62,7 +62,7 @@ def test_the_decoder_undoes_the_whitening():
 
 def test_the_quarters_are_the_means_of_each_quarter():
     maps = images(ImageShape(6, 4, 2), 3)
-    found = keras.Model(inputs := keras.Input((6, 4, 2)), conv._quarters(inputs))
+    found = keras.Model(inputs := keras.Input((6, 4, 2)), readout.quarters(inputs))
 
     quarters = found.predict_on_batch(maps)
 
