@@ -8,7 +8,7 @@ READY := .venv/.ready
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: help setup lock format lint types test test-all test-flink test-cluster demo \
-	up down flink-up flink-down bench clean
+	up down flink-up flink-down bench scoreboard clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -71,6 +71,9 @@ flink-down: ## Stop it; nothing of it stays
 
 bench: $(READY) ## Measure every stage against its limit; writes bench/results.md
 	$(BIN)/python bench/run.py
+
+scoreboard: $(READY) ## Judge the presets' features (ROWS="cifar10/conv"): bench/quality.md
+	$(BIN)/python bench/quality.py $(ROWS)
 
 clean: ## Remove the environment, the servers and what the demo made
 	@if [ -x $(BIN)/python ]; then $(MAKE) --no-print-directory down flink-down; fi

@@ -1,0 +1,87 @@
+"""The rows of the scoreboard: one line for each thing that is judged."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from models.settings import PRESETS, EncoderSettings, TrainSettings
+
+
+class Unknown(Exception):
+    """A row asks for what the presets do not offer; the message says what."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One thing that is judged.
+
+    Attributes:
+        name: Of the row and its folder.
+        kind: Raw pixels, PCA, JPEG, or a preset of ``models``.
+        options: What a dataset's ``[encoder]`` would say.
+        train: What its ``[train]`` would say.
+        seeds: One run each.
+        datasets: Where it is judged; everywhere if empty.
+        needs_gpu: Its figures come from ``bench/gpu_quality.py``.
+    """
+
+    name: str
+    kind: Literal["raw", "pca", "jpeg", "preset"]
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    train: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    datasets: tuple[str, ...] = ()
+    needs_gpu: bool = False
+
+    def encoder(self) -> EncoderSettings:
+        """Return the checked settings of its encoder.
+
+        Raises:
+            Unknown: There is no such preset, or it lacks an option.
+        """
+        name = self.options.get("preset")
+        if name not in PRESETS:
+            raise Unknown(f"there is no preset {name!r}")
+        try:
+            return TypeAdapter(EncoderSettings).validate_python(dict(self.options))
+        except ValidationError as error:
+            raise Unknown(f"preset {name!r}: {error}") from error
+
+    def training(self, seed: int) -> TrainSettings:
+        """Return how it is trained with ``seed``."""
+        usual = PRESETS[self.options["preset"]].TRAIN
+        return TrainSettings(**{**usual, **self.train, "seed": seed})
+
+    def settings(self, seed: int) -> dict[str, Any]:
+        """Return all that its figures depend on, code and data aside."""
+        if self.kind != "preset":
+            return {"kind": self.kind, **self.options}
+        return {
+            "kind": self.kind,
+            "encoder": self.encoder().model_dump(mode="json"),
+            "train": self.training(seed).model_dump(mode="json"),
+        }
+
+
+ONE = (0,)
+"""For what has no randomness to speak of."""
+
+ROWS = (
+    Row("raw", "raw", seeds=ONE),
+    Row("pca-128", "pca", {"latent_dim": 128}, seeds=ONE),
+    Row("pca-512", "pca", {"latent_dim": 512}, seeds=ONE),
+    Row("jpeg", "jpeg", seeds=ONE),
+    Row("conv", "preset", {"preset": "conv"}),
+    Row("conv-bare", "preset", {"preset": "conv", "pooled_share": 0.0}),
+    Row("conv-512", "preset", {"preset": "conv", "latent_dim": 512}),
+    Row("patch", "preset", {"preset": "patch"}),
+    Row("vit", "preset", {"preset": "vit"}),
+    Row("resnet", "preset", {"preset": "resnet"}, needs_gpu=True),
+)
+
+
+def find(name: str) -> Row:
+    """Return the row of this name."""
+    return next(row for row in ROWS if row.name == name)

@@ -1,0 +1,60 @@
+"""What the page says between its tables."""
+
+HEAD = """# Quality
+
+What the features of each preset are worth, learned without labels, against raw pixels,
+PCA of the same size, JPEG, and what others published. Written by `make scoreboard`; one
+row: `make scoreboard ROWS="cifar10/conv"` (a dataset, a row or a pattern such as
+`*/pca-*` will do, too). Figures that stand are not measured again, and a training that
+was cut off goes on; `python bench/quality.py --help` has the rest. Each figure is kept
+in `bench/scoreboard/`, with its settings, versions, processor and date.
+"""
+
+PROTOCOL = """## How it is measured
+
+- **Images** are canonical as ingest makes them and normalised by channel, by the
+  training images. CIFAR-10 here is a copy that was recompressed as JPEG (quality 75,
+  colour at half resolution), which costs methods that live on fine detail some points
+  against published figures. The groceries have an official split; elsewhere a tenth of
+  the training images is held out for every choice (the best epoch, the strength of the
+  probe). Test images are looked at once.
+- **Features** are the latents of the saved and loaded artefact, frozen. No label is
+  used to learn them.
+- **Linear**: multinomial logistic regression (L-BFGS) on standardised latents; the
+  penalty is chosen on the held-out training images among 9 strengths from 0.1 to 10⁻⁵;
+  then fitted on all training latents and scored once on all test images.
+- **k-NN**: cosine, k = 20, votes weighted by exp(s / 0.1), on the latents as they are.
+- **Spread**: ± is the standard deviation over seeds 0, 1 and 2; rows without randomness
+  have one.
+- **PSNR and SSIM** (7 × 7 window) are means over the test images, range 1.
+- **Bytes** of a latent in float32; and in one byte a number, packed by zstd over the
+  whole test set, in brackets what that loses (points of linear, dB of PSNR).
+- **CPU-minutes** are those of the process that fits, on one core and one thread,
+  everything after decoding included, over all runs that it took. The machine was shared
+  while this was measured: CPU time then runs some tenths higher than on an idle one.
+- **images/s**: uint8 pixels to latents, batches of 128, in CPU time, the best of three
+  passes; *of peak*: its floating-point operations over what a float32 matrix product of
+  2048 × 2048 reaches in the same process. PCA and raw pixels are not comparable there.
+- **Health** of 10,000 training latents: effective rank (Roy and Vetterli 2007),
+  dimensions that spread less than a thousandth of the widest, least and greatest norm.
+"""
+
+ABOUT_CARD = """## Rate and distortion: how good a compressor is it?
+
+PSNR in dB / SSIM at equal bytes an image, on the first {judged:,} test images. Latents
+(PCA's and the presets' alike) are rounded with steps that cost the picture the same
+everywhere, numbers that the decoder does not read are not sent, and the whole set is
+packed by LZMA, column by column: real bytes, without the decoder's weights (or PCA's
+components), which are paid once. JPEG is Pillow's at {qualities} qualities: *whole
+files* have Huffman tables of their own where that is smaller; *scans alone* leave out
+headers and tables, which a corpus could keep once. Between measured points the table
+interpolates over the logarithm of the size; blank is outside of them.
+
+CIFAR-10's images have been JPEGs of quality 75 already: at that setting they come back
+all but unharmed, which flatters JPEG from about 60 on. The other two have no such past.
+"""
+
+ABOUT_PUBLISHED = """Frozen features learned without labels, in percent. Protocols
+differ in their classifiers and augmentation, and nearly all spent more computing, by
+orders of magnitude; *from memory* marks what was not looked up again.
+"""
