@@ -45,6 +45,8 @@ _LAYERS = {
     *("Functional", "InputLayer", "Flatten", "Reshape", "Concatenate", "Dense"),
     *("Conv2D", "Conv2DTranspose", "AveragePooling2D", "Cropping2D", "UpSampling2D"),
     *("Add", "LayerNormalization", "MultiHeadAttention", "Positions"),
+    *("Activation", "BatchNormalization", "GlobalAveragePooling2D"),
+    *("UnitNormalization", "ContrastNormalization", "SoftThreshold"),
 }
 
 

@@ -38,6 +38,18 @@ class Batch(NamedTuple):
     labels: list[str | None]
 
 
+class InFile(NamedTuple):
+    """Some examples of one file.
+
+    Attributes:
+        path: The file.
+        rows: Which of its records they are.
+    """
+
+    path: str
+    rows: np.ndarray
+
+
 class Examples:
     """The examples in some TFRecord files, by number.
 
@@ -97,6 +109,31 @@ class Examples:
         """
         rows = np.arange(len(self)) if order is None else np.asarray(order)
         parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+        return _ahead(self.read(part) for part in parts)
+
+    def by_file(self, rows: np.ndarray) -> list[InFile]:
+        """Return the files that hold ``rows``, which rise, and which each holds."""
+        starts = np.concatenate([[0], self._ends[:-1]])
+        cuts = np.searchsorted(rows, self._ends[:-1])
+        return [
+            InFile(path, mine - start)
+            for path, start, mine in zip(
+                self.paths, starts, np.split(rows, cuts), strict=True
+            )
+            if len(mine)
+        ]
+
+    def file_batches(self, size: int, rows: np.ndarray) -> Iterator[Batch]:
+        """Yield ``rows``, which rise, in batches of at most ``size``, each of one file.
+
+        So the batches of a file are the same, whatever other files there are.
+        """
+        cuts = np.searchsorted(rows, self._ends[:-1])
+        parts = [
+            mine[start : start + size]
+            for mine in np.split(rows, cuts)
+            for start in range(0, len(mine), size)
+        ]
         return _ahead(self.read(part) for part in parts)
 
     def _features(

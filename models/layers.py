@@ -31,7 +31,7 @@ class ContrastNormalization(keras.layers.Layer):
     """
 
     def __init__(self, values: int, floor: float, **kwargs: Any) -> None:
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**kwargs)
         self.values, self.floor = values, floor
 
     def call(self, components: Any) -> Any:
@@ -51,7 +51,7 @@ class SoftThreshold(keras.layers.Layer):
     """
 
     def __init__(self, threshold: float, **kwargs: Any) -> None:
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**kwargs)
         self.threshold = threshold
 
     def call(self, values: Any) -> Any:

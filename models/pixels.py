@@ -14,6 +14,7 @@ from models import device, readout
 from models.spec import ImageShape
 from models.sums import Terms
 from models.task import Task
+from models.training import JUDGED
 
 LONGEST = 32
 """The longer side of the small copy, at most: bounds what the decoder weighs."""
@@ -31,19 +32,48 @@ def pixel_features(images: keras.KerasTensor) -> keras.KerasTensor:
     return layers.Flatten()(images)
 
 
-def fitted_decoder(
+def fitted_decoder(encoder: keras.Model, task: Task) -> keras.Model:
+    """Return the linear decoder that suits ``encoder`` best on training images."""
+    kernel, bias = fitted(encoder, task)
+    return decoder(kernel, bias, ImageShape(*encoder.input_shape[1:]))
+
+
+def fitted(
     encoder: keras.Model, task: Task, most: int | None = None
-) -> keras.Model:
-    """Return the linear decoder that suits ``encoder`` best on training images.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return kernel and bias of the decoder: latent to small copy.
 
     Args:
         encoder: Normalised image to latent.
         task: Says which images, and who adds up over them.
         most: Training images that are looked at (all: ``None``).
     """
-    products = Products(encoder)
-    kernel, bias = solve(task.summed(products, task.data.train, most))
-    return decoder(kernel, bias, ImageShape(*encoder.input_shape[1:]))
+    return solve(task.summed(Products(encoder), task.data.train, most))
+
+
+def losses(encoder: keras.Model, painter: keras.Model, task: Task) -> list[np.ndarray]:
+    """Return the mean squared error of painted images: training, and any held out."""
+    errors, data = SquaredErrors(encoder, painter), task.data
+    totals = [
+        task.summed(errors, examples, JUDGED)
+        for examples in (data.train, data.held_out)
+        if len(examples)
+    ]
+    return [total / count for count, total in totals]
+
+
+class SquaredErrors:
+    """Count, and sum of the mean squared errors of painted images: a statistic."""
+
+    def __init__(self, encoder: keras.Model, painter: keras.Model) -> None:
+        images = keras.Input(encoder.input_shape[1:], name="images")
+        self._whole = device.settle(keras.Model(images, painter(encoder(images))))
+
+    def terms(self, images: np.ndarray) -> Terms:
+        """Return how many images there are, and the sum of their errors."""
+        (painted,) = readout.predicted(self._whole, images)
+        gaps = np.square(painted.astype(np.float64) - images).mean(axis=(1, 2, 3))
+        return np.array(float(len(images))), gaps.sum()
 
 
 class Products:

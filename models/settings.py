@@ -47,6 +47,8 @@ class Encoder(Section):
 
     TRAIN: ClassVar[Mapping[str, Any]] = {}
     """What `[train]` says for this preset where the dataset says nothing."""
+    CLOSED_FORM: ClassVar[bool] = False
+    """Whether it is fitted by sums over all images, which Beam may add up."""
 
     latent_dim: Annotated[int, Field(ge=2, le=4096)] = 128
     """Numbers in a latent."""
@@ -98,7 +100,51 @@ class ConvSettings(GradientSettings):
         return 2 ** (len(self.widths) + 1)
 
 
-PRESETS: dict[str, type[Encoder]] = {"conv": ConvSettings}
+class PatchSettings(Encoder):
+    """Preset `patch`: a dictionary of patches and a slow map, all in closed form."""
+
+    TRAIN: ClassVar[Mapping[str, Any]] = {"epochs": 5}
+    CLOSED_FORM: ClassVar[bool] = True
+
+    preset: Literal["patch"] = "patch"
+    """The architecture, by name."""
+    latent_dim: Annotated[int, Field(ge=2, le=4096)] = 512
+    """Numbers in a latent."""
+    pixel_share: Fraction = 0.25
+    """Part of the latent that is whitened principal components of the pixels."""
+    atoms: Positive = 400
+    """Patches in the dictionary; more of them know more, and cost as much more."""
+    patch_side: Annotated[int, Field(ge=2, le=16)] = 6
+    """Pixels of a patch's side."""
+    stride: Positive = 2
+    """Pixels from one patch to the next."""
+    components: Annotated[int, Field(ge=0)] = 40
+    """Principal components of a patch that are kept; 0: all."""
+    contrast_floor: Annotated[float, Field(gt=0.0)] = 0.0025
+    """Added to a patch's variance before contrast is divided out; pixels vary by 1."""
+    zca_epsilon: Annotated[float, Field(gt=0.0)] = 1.0
+    """Added to the variances that ZCA brings to 1; JPEG's traces need much of it."""
+    threshold: Weight = 0.05
+    """What a patch must have of an atom before it counts."""
+    rectifier: Literal["relu", "crelu"] = "relu"
+    """`crelu` also counts what a patch has of an atom's negative, at twice the cost."""
+    patches: Positive = 120_000
+    """Patches that the dictionary is learned from."""
+    slow_features: Positive = 128
+    """Numbers that the slow map leaves of a place."""
+    grid: Positive = 2
+    """The latent sees the image in so many rows and columns."""
+    working_side: Annotated[int, Field(ge=8)] = 48
+    """Images whose longer side has more pixels are made smaller first."""
+    images: Annotated[int, Field(ge=0)] = 0
+    """Training images for the slow map and the decoder, at most; 0: all of them."""
+
+    def least_side(self) -> int:
+        """Return what leaves each part of the grid two pooled codes wide."""
+        return self.patch_side + self.stride * (2 * self.grid - 1)
+
+
+PRESETS: dict[str, type[Encoder]] = {"conv": ConvSettings, "patch": PatchSettings}
 """The settings of each preset, by its name."""
 DEFAULT = ConvSettings()
 """What is used where a dataset names no preset."""
@@ -112,7 +158,7 @@ def preset_of(value: Any) -> Any:
 
 
 EncoderSettings = Annotated[
-    Annotated[ConvSettings, Tag("conv")],
+    Annotated[ConvSettings, Tag("conv")] | Annotated[PatchSettings, Tag("patch")],
     Discriminator(preset_of),
 ]
 """The settings of one of the presets; its ``preset`` tells of which."""

@@ -7,7 +7,7 @@ order: threads, Beam workers, a run that was cut off.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -38,11 +38,23 @@ def over_examples(
     statistic: Statistic, examples: Examples, most: int | None = None
 ) -> Terms:
     """Return the total of ``statistic`` over examples, read in this process."""
+    rows = chosen(examples, most)
+    return total(of_rows(statistic, examples, rows), len(rows))
+
+
+def chosen(examples: Examples, most: int | None) -> np.ndarray:
+    """Return the numbers of the examples that are added up, rising."""
     count = min(len(examples), most or len(examples))
     # A cap takes images from all over the corpus: its first files may be alike.
-    rows = np.sort(examples.order(0, 0)[:count])
-    batches = examples.batches(BATCH, rows)
-    return total((statistic.terms(batch.images) for batch in batches), count)
+    return np.sort(examples.order(0, 0)[:count])
+
+
+def of_rows(
+    statistic: Statistic, examples: Examples, rows: np.ndarray
+) -> Iterator[Terms]:
+    """Yield the terms of each batch of ``rows``; none is of more than one file."""
+    for batch in examples.file_batches(BATCH, rows):
+        yield statistic.terms(batch.images)
 
 
 def total(parts: Iterable[Terms], count: int) -> Terms:

@@ -102,3 +102,26 @@ def test_batches_left_half_way_leave_no_thread_behind(examples):
     batches.close()
 
     assert not [one for one in threading.enumerate() if one.name == "examples"]
+
+
+def test_rows_are_told_by_the_files_that_hold_them(examples):
+    train, _ = examples
+    rows = np.array([0, 3, 24, 25, 39])
+
+    first, second = train.by_file(rows)
+
+    assert (first.path, second.path) == tuple(train.paths)
+    np.testing.assert_array_equal(first.rows, [0, 3, 24])
+    np.testing.assert_array_equal(second.rows, [0, 14])
+    (only,) = train.by_file(rows[3:])
+    np.testing.assert_array_equal(only.rows, [0, 14])
+
+
+def test_no_batch_is_of_two_files(examples):
+    train, _ = examples
+
+    found = list(train.file_batches(10, np.arange(5, 40)))
+
+    assert [len(batch.image_ids) for batch in found] == [10, 10, 10, 5]
+    names = [{name[0] for name in batch.image_ids} for batch in found]
+    assert names == [{"a"}, {"a"}, {"b"}, {"b"}]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from models import sums
+from models.data import Examples
 
 
 class Squares:
@@ -40,6 +41,18 @@ def test_a_total_is_as_near_as_float32_can_tell(examples):
     assert count == len(train)
     np.testing.assert_allclose(total, flat.sum(axis=0), rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(products, flat.T @ flat, rtol=1e-9, atol=1e-9)
+
+
+def test_the_files_in_another_order_give_the_same_total_to_the_last_bit(examples):
+    train, _ = examples
+    turned = Examples(train.paths[::-1], train.shape)
+
+    for one, other in zip(
+        sums.over_examples(Squares(), train),
+        sums.over_examples(Squares(), turned),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_capped_total_is_of_so_many_images(examples):
