@@ -116,6 +116,28 @@ class Artifact:
             painted[here] = self.transform.undo(self._run(self._decoder, found)[:count])
         return latents, painted
 
+    def decode(self, latents: np.ndarray) -> np.ndarray:
+        """Return what the decoder makes of ``latents``.
+
+        Args:
+            latents: Of shape (n, latent_dim).
+
+        Returns:
+            Images in [0, 1], float32, (n, height, width, channels).
+        """
+        if latents.shape[1:] != (self.latent_dim,):
+            raise ValueError(
+                f"latents are of {latents.shape[1:]} numbers; this decoder takes "
+                f"{self.latent_dim}."
+            )
+        painted = np.empty((len(latents), *self.transform.shape), np.float32)
+        for start in range(0, len(latents), BATCH_SIZE):
+            some = np.asarray(latents[start : start + BATCH_SIZE], np.float32)
+            whole = np.pad(some, ((0, BATCH_SIZE - len(some)), (0, 0)))
+            images = self._run(self._decoder, whole)[: len(some)]
+            painted[start : start + len(some)] = self.transform.undo(images)
+        return painted
+
     def _batches(self, pixels: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield slices of ``pixels`` with their normalised images, the last padded."""
         if pixels.dtype != np.uint8 or pixels.shape[1:] != tuple(self.transform.shape):

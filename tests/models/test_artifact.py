@@ -55,6 +55,15 @@ def test_reconstructions_are_pixels_between_0_and_1(saved, models, make_pixels):
     np.testing.assert_allclose(painted, np.clip(straight, 0, 1), atol=1e-5)
 
 
+def test_a_latent_is_decoded_as_when_an_image_is_reconstructed(saved, make_pixels):
+    loaded = artifact.load(saved[0])
+    latents, painted = loaded.encode_and_reconstruct(make_pixels(140))
+
+    np.testing.assert_allclose(loaded.decode(latents), painted, atol=1e-6)
+    with pytest.raises(ValueError, match="this decoder takes 5"):
+        loaded.decode(latents[:, :3])
+
+
 def test_an_image_has_the_same_latent_in_any_company(saved, make_pixels):
     pixels = make_pixels(200)
     loaded = artifact.load(saved[0])
