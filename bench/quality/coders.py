@@ -11,7 +11,6 @@ import numpy as np
 
 from models import artifact, pca, tfrecord
 from models import transform as transforms
-from models.artifact import Artifact
 from models.data import Examples
 from models.fit import fit
 from models.spec import IMAGE, IMAGE_ID, ImageShape
@@ -78,24 +77,14 @@ class Saved:
     """An encoder and its decoder, as the artefact at ``folder`` holds them."""
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self._artifact: Artifact = artifact.load(str(folder))
+        self._artifact = artifact.load(str(folder))
         self.encoder: keras.Model = artifact._load_model(str(folder / artifact.ENCODER))
-        self._decoder = artifact._load_model(str(folder / artifact.DECODER))
 
     def encode(self, pixels: np.ndarray) -> np.ndarray:
         return self._artifact.encode(pixels)
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
-        size = artifact.BATCH_SIZE
-        painted = []
-        for start in range(0, len(latents), size):
-            part = latents[start : start + size]
-            more = np.zeros((size - len(part), latents.shape[1]), np.float32)
-            whole = self._decoder.predict_on_batch(np.concatenate([part, more]))
-            painted.append(
-                self._artifact.transform.undo(np.asarray(whole)[: len(part)])
-            )
-        return np.concatenate(painted)
+        return self._artifact.decode(latents)
 
 
 def train(

@@ -118,13 +118,16 @@ def fitted(row: Row, images: Images, seed: int, places: Places) -> tuple[Coder, 
 def judge(coder: Coder, images: Images, row: Row) -> dict[str, Any]:
     """Return what the latents of ``coder`` are good for."""
     learned, test = coder.encode(images.train), coder.encode(images.test)
+    start = speed.cpu_seconds()
     chosen = probes.choose(learned, images.labels, images.held_out)
+    probing = speed.cpu_seconds() - start
     named = probes.neighbours(learned, images.labels, test)
     figures: dict[str, Any] = {
         "latent_dim": learned.shape[1],
         "linear": _share(chosen.probe.named(test), images),
         "knn": _share(named, images),
         "strength": chosen.strength,
+        "probe_cpu_seconds": probing,
         "tried": {f"{one:g}": round(hit, 4) for one, hit in chosen.tried.items()},
         "bytes_float32": 4 * learned.shape[1],
     }

@@ -13,6 +13,7 @@ from quality.rows import ROWS, Row, Unknown
 PICTURE = "quality.svg"
 NEEDS_GPU = " (on a GPU: `python bench/gpu_quality.py`)"
 STALE = "†"
+HOW = ("processor", "date")
 NOTE = f"{STALE} Settings or code have changed since it was measured.\n"
 
 
@@ -165,17 +166,23 @@ def settings(found: dict[Dataset, list[Measured]]) -> str:
         if row.needs_gpu:
             command = "`python bench/gpu_quality.py`"
         lines.append(_row([row.name, command, said]))
-    every = [
-        seed for rows in found.values() for row in rows for seed in row.seeds.values()
-    ]
-    machines = sorted({one["processor"] for one in every})
-    dates = sorted({one["date"] for one in every})
+    every = [row for rows in found.values() for row in rows]
+    for on_gpu, where in ((False, "one core of "), (True, "")):
+        kept_so = [one for row in every if row.row.needs_gpu is on_gpu
+                   for one in row.seeds.values()]  # fmt: skip
+        if kept_so:
+            lines.append(_measured(kept_so, where))
+    return "\n".join(lines) if every else ""
+
+
+def _measured(every: Sequence[dict[str, Any]], where: str) -> str:
+    machines, dates = (sorted({one[key] for one in every}) for key in HOW)
     versions = sorted({_versions(one["versions"]) for one in every})
-    lines.append(
-        f"\nMeasured on one core of {', '.join(machines)}, {dates[0]} to {dates[-1]}, "
+    days = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    return (
+        f"\nMeasured on {where}{', '.join(machines)}, {days}, "
         f"with {'; '.join(versions)}.\n"
     )
-    return "\n".join(lines) if every else ""
 
 
 def _versions(versions: dict[str, str]) -> str:
@@ -206,7 +213,7 @@ def _mean(*keys: str, scale: float = 1.0, form: str = ",.0f") -> Callable:
 
     def cell(one: Measured) -> str:
         values = one.values(*keys)
-        return f"{scale * statistics.mean(values):{form}}" if values else ""
+        return f"{scale * statistics.mean(values):z{form}}" if values else ""
 
     return cell
 
@@ -221,7 +228,7 @@ def _packed(one: Measured) -> str:
     pairs = zip(one.values("linear"), one.values("int8", "linear"), strict=True)
     lost = statistics.mean(100 * (exact - rounded) for exact, rounded in pairs)
     faded = _mean("int8", "psnr_loss", form=".1f")(one)
-    return f"{_mean('int8', 'bytes')(one)} ({lost:.1f}, {faded} dB)"
+    return f"{_mean('int8', 'bytes')(one)} ({lost:z.1f}, {faded} dB)".replace("-", "−")
 
 
 def _cost(one: Measured) -> str:

@@ -18,7 +18,7 @@ from models import metrics
 if TYPE_CHECKING:  # a page is written without Keras
     from quality.coders import Coder
 
-STEPS = (2.0, 1.0, 0.5, 0.25, 0.12, 0.06, 0.03, 0.015)
+STEPS = tuple(round(2.0 * 0.62**place, 4) for place in range(12))
 """Of the numbers, as shares of the spread of the one that moves the picture most."""
 PROBED = 64
 """Images that tell how much a number moves the picture."""

@@ -68,6 +68,14 @@ class Row:
 ONE = (0,)
 """For what has no randomness to speak of."""
 
+CIFAR = ("cifar10",)
+
+
+def _conv(name: str, **options: Any) -> Row:
+    """Return a row of the textbook autoencoder with one option, all else equal."""
+    return Row(name, "preset", {"preset": "conv", **options}, datasets=CIFAR)
+
+
 ROWS = (
     Row("raw", "raw", seeds=ONE),
     Row("pca-128", "pca", {"latent_dim": 128}, seeds=ONE),
@@ -76,9 +84,32 @@ ROWS = (
     Row("conv", "preset", {"preset": "conv"}),
     Row("conv-bare", "preset", {"preset": "conv", "pooled_share": 0.0}),
     Row("conv-512", "preset", {"preset": "conv", "latent_dim": 512}),
+    _conv("conv-attention", attention=1),
+    _conv("conv-vicreg", discriminative=1.0),
+    _conv("conv-denoising", noise=0.2),
+    _conv("conv-masking", mask=0.6),
+    _conv("conv-variational", kl=0.001),
     Row("patch", "preset", {"preset": "patch"}),
-    Row("vit", "preset", {"preset": "vit"}),
-    Row("resnet", "preset", {"preset": "resnet"}, needs_gpu=True),
+    Row("patch-800", "preset", {"preset": "patch", "atoms": 800}, datasets=CIFAR),
+    Row("fusion", "preset", {"preset": "fusion"}, datasets=CIFAR),
+    Row(
+        "vit-cpu",
+        "preset",
+        {"preset": "vit", "width": 96, "depth": 4}
+        | {"decoder_depth": 1, "decoder_width": 48},
+        {"epochs": 10},
+        datasets=CIFAR,
+    ),
+    Row(
+        "resnet-cpu",
+        "preset",
+        {"preset": "resnet", "width": 16, "blocks": (1, 1, 1, 1)}
+        | {"projector": (256, 256, 256)},
+        {"epochs": 5},
+        datasets=CIFAR,
+    ),
+    Row("vit", "preset", {"preset": "vit"}, {}, ONE, CIFAR, needs_gpu=True),
+    Row("resnet", "preset", {"preset": "resnet"}, {}, ONE, CIFAR, needs_gpu=True),
 )
 
 
