@@ -15,7 +15,7 @@ from keras import layers
 from models import device
 from models.sums import Terms
 from models.task import Task
-from models.whitening import SMALLEST, Whitening, whiten
+from models.whitening import Whitening, whiten
 
 WHITENED = 20_000
 """Training images that the whitening is fitted on, at most."""
@@ -27,13 +27,14 @@ class Group(NamedTuple):
     Attributes:
         name: Of the layer that whitens them.
         numbers: How many numbers of the latent they become.
-        floor: Directions with less than this share of the first one's variance are
-            not blown up to 1.
+        ridge: Added to the variances before they are brought to 1: see ``whiten``.
+        standardised: Whether features are brought to variance 1 first.
     """
 
     name: str
     numbers: int
-    floor: float = SMALLEST
+    ridge: float = 0.0
+    standardised: bool = False
 
 
 class Moments:
@@ -77,7 +78,15 @@ def solve(moments: Terms, groups: Sequence[Group]) -> list[Whitening]:
     for place, group in enumerate(groups):
         mean = moments[1 + 2 * place] / count
         covariance = moments[2 + 2 * place] / count - np.outer(mean, mean)
-        found.append(whiten(mean, covariance, group.numbers, group.floor))
+        found.append(
+            whiten(
+                mean,
+                covariance,
+                group.numbers,
+                ridge=group.ridge,
+                standardised=group.standardised,
+            )
+        )
     return found
 
 

@@ -71,6 +71,7 @@ class Views(keras.layers.Layer):
         area: tuple[float, float] = (0.2, 1.0),
         colours: Colours = Colours(),  # noqa: B008 - a tuple of numbers, never changed
         flip: float = 0.5,
+        scale: float = 1.0,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -80,20 +81,26 @@ class Views(keras.layers.Layer):
             area: Least and greatest share of the image's area that is seen.
             colours: How far colours change.
             flip: Probability that left and right change places.
+            scale: The side of a view, in sides of the image: small views cost less.
             seed: Of all that is drawn.
             **kwargs: What every layer takes.
         """
         super().__init__(trainable=False, dtype="float32", **kwargs)
         self.area, self.colours, self.flip = area, colours, flip
+        self.scale = scale
         self._draws = keras.random.SeedGenerator(seed)
 
     def call(self, images: Any) -> Any:
-        """Return a view of each normalised image, (n, h, w, c), all of it float32."""
+        """Return a view of each normalised image, (n, h, w, c), all of it float32.
+
+        It has ``scale`` times as many rows and columns as the image.
+        """
         count = ops.shape(images)[0]
         draws = keras.random.uniform((count, _DRAWS), seed=self._draws)
         draws = [draws[:, place] for place in range(_DRAWS)]
         height, width, channels = images.shape[1:]
-        seen = resized(images, self._boxes(draws[:5], height, width))
+        size = round(self.scale * height), round(self.scale * width)
+        seen = resized(images, self._boxes(draws[:5], height, width), size)
         if self.colours == UNCHANGED:
             return seen
         return self._coloured(seen, draws[5:], channels)
@@ -124,16 +131,18 @@ class Views(keras.layers.Layer):
         return moved + _each(bright)
 
 
-def resized(images: Any, boxes: Boxes) -> Any:
-    """Return the box of each image, as large as the image, bilinear.
+def resized(images: Any, boxes: Boxes, size: tuple[int, int] | None = None) -> Any:
+    """Return the box of each image in another size, bilinear.
 
     Args:
         images: (n, h, w, c), float32.
         boxes: What is seen; n of them.
+        size: Rows and columns that it gets; by default those of the image.
     """
-    height, width = images.shape[1:3]
-    rows = _weights(boxes.top, boxes.height, height, ops.zeros_like(boxes.top))
-    columns = _weights(boxes.left, boxes.width, width, boxes.flipped)
+    sides = images.shape[1:3]
+    size, same = size or sides, ops.zeros_like(boxes.top)
+    rows = _weights((boxes.top, boxes.height), sides[0], size[0], same)
+    columns = _weights((boxes.left, boxes.width), sides[1], size[1], boxes.flipped)
     seen = ops.einsum("nov,nvwc->nowc", rows, images)
     return ops.einsum("npw,nowc->nopc", columns, seen)
 
@@ -164,14 +173,22 @@ def _turn(angle: Any) -> Any:
     return cosine * ops.eye(3) + (1 - cosine) * along + ops.sin(angle) * across
 
 
-def _weights(start: Any, length: Any, size: int, mirrored: Any) -> Any:
-    """Return what each pixel of a side gives to each one seen: (n, size, size)."""
-    place = ops.arange(size, dtype="float32")
-    other = mirrored[:, None]
+def _weights(part: tuple[Any, Any], side: int, size: int, mirrored: Any) -> Any:
+    """Return what each pixel of a side gives to each one seen: (n, size, side).
+
+    Args:
+        part: Where what is seen of the side begins, and how long it is; (n,) each.
+        side: Pixels of the side.
+        size: Pixels that are seen.
+        mirrored: 1 where their order is turned round, (n,).
+    """
+    start, length = part
+    place, other = ops.arange(size, dtype="float32"), mirrored[:, None]
     pixel = (1 - other) * place + other * (size - 1 - place)
     at = start[:, None] + (pixel + 0.5) * (length / size)[:, None] - 0.5
-    at = ops.clip(at, 0, size - 1)
-    return ops.relu(1 - ops.abs(at[:, :, None] - place))
+    at = ops.clip(at, 0, side - 1)
+    there = ops.arange(side, dtype="float32")
+    return ops.relu(1 - ops.abs(at[:, :, None] - there))
 
 
 def _each(values: Any) -> Any:

@@ -138,3 +138,14 @@ def test_views_are_part_of_a_compiled_model():
 
     assert one.shape == (4, 7, 10, 3)
     assert np.abs(one - other).max() > 0.1
+
+
+def test_a_smaller_view_of_the_whole_image_is_its_small_copy():
+    ramp = np.arange(16, dtype=np.float32)
+    images = np.broadcast_to(ramp[None, :, None, None], (2, 16, 16, 3))
+    views = Views(area=(1.0, 1.0), colours=UNCHANGED, flip=0.0, scale=0.5)
+
+    seen = keras.ops.convert_to_numpy(views(images))
+
+    assert seen.shape == (2, 8, 8, 3)
+    np.testing.assert_allclose(seen[0, :, 3, 1], ramp.reshape(8, 2).mean(axis=1))
