@@ -57,7 +57,8 @@ class Meter:
     def epoch_done(self, record: dict[str, float]) -> None:
         """Keep the time, and say how far training is."""
         self.keep()
-        print(f"   epoch {record['epoch']}: {record['loss']:.4f}", flush=True)
+        said = [f"{name} {value:.4g}" for name, value in record.items()]
+        print(f"   {', '.join(said)}", flush=True)
 
 
 def measure(

@@ -58,6 +58,15 @@ def test_a_row_that_was_cut_off_goes_on_and_its_time_adds_up(found):
     assert 0 < found["before"] < 60 * found["figures"]["train_cpu_minutes"]
 
 
+def test_a_pass_in_closed_form_has_no_loss_and_counts_too(tmp_path):
+    meter = measure.Meter(tmp_path / "cpu_seconds.json")
+
+    meter.epoch_done({"epoch": 1, "seconds": 0.5})
+
+    assert json.loads((tmp_path / "cpu_seconds.json").read_text()) > 0.0
+    assert measure.Meter(tmp_path / "cpu_seconds.json").seconds > 0.0
+
+
 def test_a_row_says_all_that_the_page_shows(found):
     figures = found["figures"]
 
