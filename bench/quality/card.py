@@ -7,7 +7,7 @@ from typing import NamedTuple
 import matplotlib as mpl
 import numpy as np
 
-mpl.use("svg")
+mpl.use("agg")
 import matplotlib.pyplot as plt
 
 BYTES = (4, 8, 16, 32, 64, 128, 256, 512)
@@ -72,7 +72,7 @@ def table(found: Sequence[Curve]) -> list[str]:
 
 def draw(datasets: Mapping[str, Sequence[Curve]], file: pathlib.Path) -> None:
     """Draw PSNR over bytes, and SSIM below it, a column for each dataset."""
-    mpl.rcParams |= {"svg.hashsalt": "card", "svg.fonttype": "none", "font.size": 9}
+    mpl.rcParams["font.size"] = 9
     figure, axes = plt.subplots(
         2, len(datasets), figsize=(4.2 * len(datasets), 6.4), sharex=True, squeeze=False
     )
@@ -108,7 +108,7 @@ def draw(datasets: Mapping[str, Sequence[Curve]], file: pathlib.Path) -> None:
     }
     figure.legend(handles.values(), handles, loc="lower center", ncols=6, fontsize=8)
     figure.tight_layout(rect=(0, 0.08, 1, 1))
-    figure.savefig(file, metadata={"Date": None})
+    figure.savefig(file, dpi=80)
     plt.close(figure)
 
 

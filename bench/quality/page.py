@@ -10,7 +10,7 @@ from quality.datasets import DATASETS, Dataset
 from quality.published import PUBLISHED
 from quality.rows import ROWS, Row, Unknown
 
-PICTURE = "quality.svg"
+PICTURE = "quality.png"
 NEEDS_GPU = " (on a GPU: `python bench/gpu_quality.py`)"
 STALE = "†"
 HOW = ("processor", "date")
@@ -52,7 +52,7 @@ def write(folder: pathlib.Path, place: pathlib.Path) -> pathlib.Path:
     parts = [words.HEAD, *(section(dataset, rows) for dataset, rows in found.items())]
     shown = {
         dataset: card.curves(
-            {row.row.name: first(row)["curve"] for row in rows if "curve" in first(row)}
+            {row.row.name: first(row)["curve"] for row in rows if on_card(row)}
         )
         for dataset, rows in found.items()
     }
@@ -84,6 +84,11 @@ def gather(folder: pathlib.Path, dataset: Dataset, row: Row) -> Measured:
 def first(row: Measured) -> dict[str, Any]:
     """Return the figures of the row's first seed."""
     return dict(next(iter(row.seeds.values()))["figures"])
+
+
+def on_card(row: Measured) -> bool:
+    """Return whether the row is drawn: one that is judged on every dataset."""
+    return not row.row.datasets and "curve" in first(row)
 
 
 def section(dataset: Dataset, rows: Sequence[Measured]) -> str:
