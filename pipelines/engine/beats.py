@@ -4,9 +4,12 @@ Flink learns of a bundle when it is done, and Beam may hand it hours of work as 
 """
 
 import contextlib
+import functools
 import time
 import uuid
+from collections.abc import Iterator
 
+from pipelines.engine.job import Job
 from pipelines.errors import LatentlakeError
 from pipelines.lake import store
 
@@ -37,3 +40,14 @@ def total(folder: str) -> int:
     """Return what all workers have counted in ``folder``."""
     found = (store.read_json(f"{folder}/{name}") for name in store.names(folder))
     return sum(one["count"] for one in found)
+
+
+@contextlib.contextmanager
+def telling(job: Job) -> Iterator[tuple[Job, str]]:
+    """Yield the job with its progress told by beats, and the folder for these."""
+    folder = f"{job.folder}-beats"
+    store.delete(folder)
+    try:
+        yield job._replace(progress=functools.partial(total, folder)), folder
+    finally:
+        store.delete(folder)

@@ -34,7 +34,9 @@ def plot(history: Sequence[Mapping[str, float]]) -> figure:
             style = {"color": colour, "legend_label": title, "name": title}
             drawn.append(chart.line(epochs, values, line_width=2.5, **style))
             chart.scatter(epochs, values, size=6, **style)
-    _add_rate(chart, epochs, [record["learning_rate"] for record in history])
+    rates = [record["learning_rate"] for record in history if "learning_rate" in record]
+    if rates:  # a fit in closed form has none
+        _add_rate(chart, epochs, rates)
     chart.add_tools(
         HoverTool(
             renderers=drawn,

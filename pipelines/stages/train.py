@@ -15,13 +15,14 @@ from pipelines.errors import (
 from pipelines.lake import folders, manifest, store
 from pipelines.lake.run import Run
 from pipelines.records import StageResult
-from pipelines.stages import train_examples
+from pipelines.stages import train_examples, train_sums
 from pipelines.stages.train_checkpoint import Kept
 
 if TYPE_CHECKING:  # Keras is imported only where there is something to train
     from models.artifact import Artifact
     from models.data import Examples
-    from models.task import Candidate
+    from models.sums import Summed
+    from models.task import Candidate, Data
 
 HEALTH_IMAGES = 10_000
 """Training images that the card's health is told from, at most."""
@@ -44,10 +45,10 @@ def run(run: Run, beam_flags: list[str]) -> StageResult:
     if earlier is not None:
         log.info("train: the candidate %s stands", earlier.space_id)
         return _result(earlier.card)
-    return _result(_train(run, transform_id))
+    return _result(_train(run, transform_id, beam_flags))
 
 
-def _train(run: Run, transform_id: str) -> dict[str, Any]:
+def _train(run: Run, transform_id: str, beam_flags: list[str]) -> dict[str, Any]:
     """Fit a candidate and put it in the lake; return its card."""
     from models import device
 
@@ -55,6 +56,7 @@ def _train(run: Run, transform_id: str) -> dict[str, Any]:
     why = device.choose().why
     device.choose_backend()
     from models import training  # not before: this imports Keras
+    from models.task import Data
 
     with (
         tempfile.TemporaryDirectory(prefix="latentlake-") as work,
@@ -65,7 +67,9 @@ def _train(run: Run, transform_id: str) -> dict[str, Any]:
         place = device.sentence()
         log.info("train: %d images, with %s (%s)", len(train), place, why)
         kept = Kept(run.path("train"), work, (training.HISTORY, training.CHECKPOINT))
-        found = _fit(run, transform_id, examples, kept)
+        summed = train_sums.chosen(run, transform_id, examples, beam_flags)
+        data = Data(examples["train"], examples["eval"], transform_id)
+        found = _fit(run, data, summed, kept)
         facts = {
             "train_seconds": round(time.perf_counter() - began, 3),
             "trained_on": place,
@@ -96,17 +100,14 @@ def _check_count(run: Run, found: int) -> None:
     raise BadNight(f"{words}.") if not found else ConfigError(f"{words}.")
 
 
-def _fit(
-    run: Run, transform_id: str, examples: "dict[str, Examples]", kept: Kept
-) -> "Candidate":
+def _fit(run: Run, data: "Data", summed: "Summed", kept: Kept) -> "Candidate":
     """Fit, from the checkpoint of an earlier call if it left one."""
     from models import fit
-    from models.task import Data, Task
+    from models.task import Task
     from models.training import NonFiniteLoss
     from pipelines.stages.training_progress import progress
 
     settings = run.settings
-    data = Data(examples["train"], examples["eval"], transform_id)
     kept.take_up()
     try:
         with progress(settings.train.epochs, kept.put) as listener:
@@ -117,6 +118,7 @@ def _fit(
                     data=data,
                     folder=kept.local,
                     progress=listener,
+                    summed=summed,
                 )
             )
     except NonFiniteLoss as error:

@@ -41,31 +41,31 @@ def at_hand(run: Run, transform_id: str) -> Iterator[dict[str, "Examples"]]:
 @contextlib.contextmanager
 def _paths(run: Run, transform_id: str) -> Iterator[dict[str, list[str]]]:
     """Yield the files of each split on this machine, by name."""
-    listed = _listed(run, transform_id)
-    if listed is None:  # of a run that began before there was a list
+    found = listed(run, transform_id)
+    if found is None:  # of a run that began before there was a list
         with _listing(run, transform_id) as paths:
             yield paths
         return
     if store.is_local(run.lake.root):
-        yield {split: [one.path for one in listed[split]] for split in SPLITS}
+        yield {split: [one.path for one in found[split]] for split in SPLITS}
         return
-    wanted = [one for split in SPLITS for one in listed[split]]
+    wanted = [one for split in SPLITS for one in found[split]]
     with nearby.files(wanted) as here:
-        cut = len(listed["train"])
+        cut = len(found["train"])
         yield {"train": here[:cut], "eval": here[cut:]}
 
 
-def _listed(run: Run, transform_id: str) -> dict[str, list[FarFile]] | None:
-    """Return the files that transform lists, by split and name."""
+def listed(run: Run, transform_id: str) -> dict[str, list[FarFile]] | None:
+    """Return the files that transform lists, by split and name; they may lie far."""
     path = run.path(examples_list.NAME)
     if not store.exists(path):
         return None
-    found: dict[str, list[FarFile]] = {split: [] for split in SPLITS}
+    files: dict[str, list[FarFile]] = {split: [] for split in SPLITS}
     for file in examples_list.read(path):
         split, _, name = file.path.partition("/")
         place = f"{run.lake.examples(transform_id, split)}/{name}"
-        found[split].append(FarFile(place, file.bytes, file.sha256))
-    return found
+        files[split].append(FarFile(place, file.bytes, file.sha256))
+    return files
 
 
 @contextlib.contextmanager

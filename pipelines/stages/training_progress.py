@@ -60,11 +60,14 @@ class _Bars(_Lines):
 
 
 def sentence(record: dict[str, float], epochs: int) -> str:
-    """Return what an epoch came to, in one line."""
-    words = [f"epoch {record['epoch']:.0f}/{epochs}", f"loss {record['loss']:.5f}"]
-    if "val_loss" in record:
-        words.append(f"held-out loss {record['val_loss']:.5f}")
-    words.append(f"rate {record['learning_rate']:g}")
+    """Return what an epoch came to, in one line; a pass of sums has only its time."""
+    words = [f"epoch {record['epoch']:.0f}/{epochs}"]
+    names = {"loss": "loss", "val_loss": "held-out loss"}
+    words += [
+        f"{name} {record[key]:.5f}" for key, name in names.items() if key in record
+    ]
+    if "learning_rate" in record:
+        words.append(f"rate {record['learning_rate']:g}")
     words.append(f"{record['seconds']:.1f} s")
     return ", ".join(words)
 

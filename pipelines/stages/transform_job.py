@@ -1,8 +1,6 @@
 """The Beam jobs of transform: fit TFT's graph, and write normalised examples."""
 
-import contextlib
 import dataclasses
-import functools
 import hashlib
 import os
 from collections import defaultdict
@@ -71,7 +69,7 @@ def fit(plan: FitPlan, rows: pa.Table, work: str, job: Job) -> str:
     fresh = os.path.join(work, "fresh")
     saved = os.path.join(work, "saved")
     with (
-        _beating(job.part("fit")) as (sent, beat),
+        beats.telling(job.part("fit")) as (sent, beat),
         options.pipeline(sent) as p,
         tft_beam.Context(temp_dir=os.path.join(work, "temp")),
     ):
@@ -180,7 +178,7 @@ def write_examples(
     found: list[Part], plan: ExamplePlan, job: Job, written: Written
 ) -> None:
     """Write the examples of every part in ``found``; those that stand are left."""
-    with _beating(job.part("write")) as (sent, beat), options.pipeline(sent) as p:
+    with beats.telling(job.part("write")) as (sent, beat), options.pipeline(sent) as p:
         (
             p
             | "Parts" >> beam.Create(found)
@@ -205,14 +203,3 @@ class WriteExamples(beam.DoFn):
     def process(self, part: Part) -> Iterator[ExampleTally]:
         yield examples.write_part(part, self._plan, self._fitted)
         self._beat.add()  # also where all of it stood: no file tells of that
-
-
-@contextlib.contextmanager
-def _beating(job: Job) -> Iterator[tuple[Job, str]]:
-    """Yield the job with its progress told by beats, and the folder for these."""
-    folder = f"{job.folder}-beats"
-    store.delete(folder)
-    try:
-        yield job._replace(progress=functools.partial(beats.total, folder)), folder
-    finally:
-        store.delete(folder)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from models import artifact, tfrecord
+from models.settings import PatchSettings
 from models.transform import sha256_of
 from pipelines.config import Settings
 from pipelines.errors import (
@@ -308,6 +309,31 @@ def test_a_checkpoint_that_is_damaged_is_left_for_a_new_beginning(ready, in_buck
     store.write_bytes(run.path("train", "checkpoint.npz"), b"PK\x03\x04?")
 
     assert train.run(run, []).wrote == straight.wrote
+
+
+@pytest.mark.slow
+def test_a_fit_in_closed_form_is_the_same_in_beam_and_in_one_process(
+    ready, in_bucket, monkeypatch, caplog
+):
+    caplog.set_level("INFO")
+    small = {"atoms": 8, "patch_side": 4, "patches": 500, "slow_features": 4}
+    encoder = PatchSettings(latent_dim=6, **small)
+    settings = ready.settings.model_copy(update={"encoder": encoder})
+    run = in_bucket(dataclasses.replace(listed(ready), settings=settings))
+    by_beam = train.run(run, ["--direct_num_workers=2"])
+    assert "added up by Beam" in caplog.text
+    card = store.read_json(run.lake.encoder(by_beam.wrote["space_id"], "card.json"))
+    store.delete(run.path("train"))
+    store.delete(run.lake.own("encoders"))
+
+    monkeypatch.setattr(PatchSettings, "CLOSED_FORM", False)
+    alone = train.run(run, [])
+
+    assert alone.wrote == by_beam.wrote
+    assert card["preset"] == "patch"
+    assert (card["epochs"], card["best_epoch"], card["resumed_at"]) == (1, 1, 0)
+    assert card["losses"]["val_loss"] > 0
+    assert store.names(run.path("train")) == ["candidate.json", "history.json"]
 
 
 def test_the_candidate_says_what_it_was_trained_on(ready):
