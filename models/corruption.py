@@ -24,6 +24,7 @@ class Corruption(keras.layers.Layer):
         super().__init__(trainable=False, dtype="float32", **kwargs)
         self.noise, self.mask = noise, mask
         self._draws = keras.random.SeedGenerator()
+        self.built = True  # it has nothing to build
 
     def call(self, images: Any, training: bool = False) -> Any:
         """Return ``images``, (n, h, w, c), corrupted if this is training."""

@@ -13,14 +13,15 @@ from typing import Any, TypeVar
 import keras
 from keras import layers, ops
 
+from models import layers as layers_of_ours  # registered: an encoder of ours may serve
 from models.settings import GradientSettings
 from models.spec import ImageShape
 from models.transform import sha256_of
 
 Settings = TypeVar("Settings", bound=GradientSettings)
 SUFFIX = ".keras"
-_KERAS = {"keras", "builtins"}
-"""Where what a file makes may come from: Keras itself, and plain Python values."""
+_KNOWN = {"keras", "builtins", layers_of_ours.__name__.split(".")[0]}
+"""Where what a file makes may come from: Keras, plain Python values, and our layers."""
 _SMALLEST = 1e-6
 
 
@@ -78,7 +79,7 @@ def term(settings: GradientSettings, shape: tuple[int, ...]) -> "Perceptual":
 
 
 def load(settings: GradientSettings) -> keras.Model:
-    """Return the frozen model that the settings name; it is made of Keras' own layers.
+    """Return the frozen model that the settings name; all in it is Keras' own or ours.
 
     Raises:
         ValueError: It is no such file.
@@ -87,14 +88,15 @@ def load(settings: GradientSettings) -> keras.Model:
     try:
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json"))
-        strange = sorted(set(_makers(config)) - _KERAS)
+        strange = sorted(set(_makers(config)) - _KNOWN)
         if strange:
             raise ValueError(f"its layers come from {', '.join(strange)}")
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{path}: is no model that can be loaded safely: {error}. Give a "
-            f"{SUFFIX} file that is whole and holds Keras' own layers, no Lambda."
+            f"{SUFFIX} file that is whole and has Keras' own layers, or an encoder of "
+            "this project; no Lambda."
         ) from error
     model.trainable = False
     return model

@@ -46,7 +46,7 @@ def vicreg(
 def _moments(codes: Any) -> tuple[Any, Any]:
     """Return how little the dimensions spread, and how much they repeat another."""
     centred = codes - ops.mean(codes, axis=0)
-    divisor = ops.cast(ops.shape(codes)[0] - 1, "float32")
+    divisor = ops.cast(ops.maximum(ops.shape(codes)[0] - 1, 1), "float32")
     variances = ops.sum(ops.square(centred), axis=0) / divisor  # (d,)
     missing = ops.mean(ops.relu(SPREAD - ops.sqrt(variances + EPSILON)))
     matrix = ops.matmul(ops.transpose(centred), centred) / divisor  # (d, d)

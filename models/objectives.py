@@ -39,7 +39,7 @@ def autoencoder(
     """
     terms: list[keras.layers.Layer] = []
     if settings.discriminative:
-        terms.append(Discriminative(means, settings.projector, settings.discriminative))
+        terms.append(Discriminative(means, settings))
     if settings.perceptual:
         terms.append(frozen.term(settings, coder.input_shape[1:]))
     corrupted = settings.noise or settings.mask
@@ -113,15 +113,18 @@ class Discriminative(keras.layers.Layer):
     """Ask that two views of an image have like codes, and images unlike ones.
 
     VICReg (Bardes, Ponce and LeCun, 2022), behind a projector that is thrown away. It
-    judges an image and its mirror image outside training, where nothing is drawn.
+    judges an image and its mirror image (itself, where views are not mirrored) outside
+    training, where nothing is drawn.
     """
 
     def __init__(
-        self, means: keras.Model, widths: tuple[int, ...], weight: float, **kwargs: Any
+        self, means: keras.Model, settings: GradientSettings, **kwargs: Any
     ) -> None:
         super().__init__(dtype="float32", **kwargs)
-        self.weight, self._means, self._views = weight, means, Views()
-        self._projector = _projector(means.output_shape[-1], widths)
+        self.weight, self.flip = settings.discriminative, settings.flip
+        self._views = Views(flip=0.5 if settings.flip else 0.0)
+        self._means = means
+        self._projector = _projector(means.output_shape[-1], settings.projector)
         self.built = True  # its parts are
 
     def call(self, images: Any, painted: Any, training: bool = False) -> Any:
@@ -129,7 +132,7 @@ class Discriminative(keras.layers.Layer):
         if training:
             pairs = [self._views(images), self._views(images)]
         else:
-            pairs = [images, ops.flip(images, axis=2)]
+            pairs = [images, ops.flip(images, axis=2) if self.flip else images]
         both = ops.concatenate(pairs)  # one batch, so that its statistics are shared
         found = self._projector(self._means(both, training=training), training=training)
         return self.weight * vicreg(*ops.split(found, 2))

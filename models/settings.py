@@ -4,10 +4,18 @@ Each field becomes a flag by itself, and the text beneath it its explanation. No
 heavy is imported: the command line reads this file before any engine.
 """
 
+import tomllib
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -71,8 +79,10 @@ class GradientSettings(Encoder):
     """KL divergence (nats) that each number of a variational code has for nothing."""
     discriminative: Weight = 0.0
     """Weight of VICReg (on two views of an image) beside the reconstruction's 1."""
-    projector: tuple[Positive, ...] = (512, 512)
+    projector: Annotated[tuple[Positive, ...], Field(min_length=1)] = (512, 512)
     """Widths of the layers between the code and VICReg."""
+    flip: bool = True
+    """Whether views may be mirrored; not for digits or letters."""
     perceptual: str = ""
     """A frozen model (a .keras file), whose features reconstructions must keep."""
     perceptual_layer: str = ""
@@ -144,7 +154,56 @@ class PatchSettings(Encoder):
         return self.patch_side + self.stride * (2 * self.grid - 1)
 
 
-PRESETS: dict[str, type[Encoder]] = {"conv": ConvSettings, "patch": PatchSettings}
+class FusionSettings(Encoder):
+    """Preset `fusion`: the latents of other presets, whitened together."""
+
+    preset: Literal["fusion"] = "fusion"
+    """The architecture, by name."""
+    latent_dim: Annotated[int, Field(ge=2, le=4096)] = 512
+    """Numbers in a latent."""
+    presets: Annotated[tuple[str, ...], Field(min_length=2)] = ("conv", "patch")
+    """The presets whose encoders are fused; each is trained as `[train]` says."""
+    overrides: tuple[str, ...] = ()
+    """Settings of these, each as in `patch.atoms = 800`; the rest have defaults."""
+
+    @model_validator(mode="after")
+    def _parts_are_sound(self) -> Self:
+        self.parts()
+        return self
+
+    def parts(self) -> list[Any]:
+        """Return the settings of each part.
+
+        Raises:
+            ValueError: A preset is not there or named twice, or an override is wrong.
+        """
+        given: dict[str, dict[str, Any]] = {name: {} for name in self.presets}
+        known = sorted(set(PRESETS) - {self.preset})
+        if set(given) - set(known) or len(given) < len(self.presets):
+            raise ValueError(
+                f"encoder.presets is {', '.join(self.presets)}: name two or more of "
+                f"{', '.join(known)}, each once"
+            )
+        for line in self.overrides:
+            name, _, setting = line.partition(".")
+            if name not in given:
+                raise ValueError(
+                    f"encoder.overrides has {line!r}: begin with one of "
+                    f"{', '.join(given)}, as in '{self.presets[0]}.latent_dim = 64'"
+                )
+            given[name] |= tomllib.loads(setting)
+        return [PRESETS[name].model_validate(given[name]) for name in self.presets]
+
+    def least_side(self) -> int:
+        """Return what suits every part."""
+        return max(part.least_side() for part in self.parts())
+
+
+PRESETS: dict[str, type[Encoder]] = {
+    "conv": ConvSettings,
+    "fusion": FusionSettings,
+    "patch": PatchSettings,
+}
 """The settings of each preset, by its name."""
 DEFAULT = ConvSettings()
 """What is used where a dataset names no preset."""
@@ -158,7 +217,9 @@ def preset_of(value: Any) -> Any:
 
 
 EncoderSettings = Annotated[
-    Annotated[ConvSettings, Tag("conv")] | Annotated[PatchSettings, Tag("patch")],
+    Annotated[ConvSettings, Tag("conv")]
+    | Annotated[FusionSettings, Tag("fusion")]
+    | Annotated[PatchSettings, Tag("patch")],
     Discriminator(preset_of),
 ]
 """The settings of one of the presets; its ``preset`` tells of which."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from models.presets import conv, patch
+from models.presets import conv, fusion, patch
 from models.task import Candidate, Task
 
 Preset = Callable[[Task], Candidate]
@@ -10,6 +10,7 @@ Preset = Callable[[Task], Candidate]
 
 PRESETS: dict[str, Preset] = {
     "conv": conv.fit,
+    "fusion": fusion.fit,
     "patch": patch.fit,
 }
 
