@@ -191,7 +191,10 @@ class FusionSettings(Encoder):
                     f"encoder.overrides has {line!r}: begin with one of "
                     f"{', '.join(given)}, as in '{self.presets[0]}.latent_dim = 64'"
                 )
-            given[name] |= tomllib.loads(setting)
+            try:
+                given[name] |= tomllib.loads(setting)
+            except tomllib.TOMLDecodeError as error:
+                raise ValueError(f"encoder.overrides has {line!r}: {error}") from error
         return [PRESETS[name].model_validate(given[name]) for name in self.presets]
 
     def least_side(self) -> int:
