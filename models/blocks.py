@@ -26,15 +26,29 @@ def transformer(maps: keras.KerasTensor, blocks: int) -> keras.KerasTensor:
     tokens = layers.Reshape((height * width, channels))(maps)
     tokens = Positions()(tokens)
     for _ in range(blocks):
-        tokens = _block(tokens)
+        tokens = block(tokens)
     return layers.Reshape((height, width, channels))(tokens)
 
 
-def _block(tokens: keras.KerasTensor) -> keras.KerasTensor:
-    channels = tokens.shape[-1]
-    normal = layers.LayerNormalization()(tokens)
-    seen = layers.MultiHeadAttention(HEADS, max(1, channels // HEADS))(normal, normal)
-    tokens = layers.Add()([tokens, seen])
-    normal = layers.LayerNormalization()(tokens)
-    wide = layers.Dense(2 * channels, activation="gelu")(normal)
-    return layers.Add()([tokens, layers.Dense(channels)(wide)])
+def block(
+    tokens: keras.KerasTensor,
+    heads: int = HEADS,
+    widening: int = 2,
+    policy: str | None = None,
+) -> keras.KerasTensor:
+    """Return ``tokens`` after one transformer block.
+
+    Args:
+        tokens: A symbolic batch, (n, tokens, channels).
+        heads: How many share the channels.
+        widening: How much wider the layer is between the two dense ones.
+        policy: The dtype policy of the layers; by default Keras' own.
+    """
+    channels, size = tokens.shape[-1], max(1, tokens.shape[-1] // heads)
+    normal = layers.LayerNormalization(dtype=policy)(tokens)
+    attention = layers.MultiHeadAttention(heads, size, dtype=policy)
+    tokens = layers.Add(dtype=policy)([tokens, attention(normal, normal)])
+    normal = layers.LayerNormalization(dtype=policy)(tokens)
+    wide = layers.Dense(widening * channels, activation="gelu", dtype=policy)(normal)
+    wide = layers.Dense(channels, dtype=policy)(wide)
+    return layers.Add(dtype=policy)([tokens, wide])

@@ -16,6 +16,7 @@ CUDNN = ("nvidia-cudnn-cu13", "nvidia-cudnn-cu12")
 """TensorFlow comes for GPUs and CPUs alike; without this it sees no GPU."""
 GPU_DEVICES = ("/dev/nvidia[0-9]*", "/proc/driver/nvidia/gpus/*", "/dev/dxg")
 """What the driver shows of its GPUs; the last is how Windows hands them on."""
+CPU_FLAGS = "/proc/cpuinfo"
 
 _LOG = logging.getLogger(__name__)
 
@@ -105,6 +106,42 @@ def jit_compile() -> bool | Literal["auto"]:
 
     on_cpu = keras.backend.backend() == "tensorflow" and not accelerators()
     return False if on_cpu else "auto"
+
+
+def precision(asked: str, *, wide: bool = False) -> str:
+    """Return the dtype policy of layers that are trained in ``asked``.
+
+    ``auto`` is ``mixed_bfloat16`` where there is an accelerator. Weights are float32
+    whatever layers compute in.
+
+    Args:
+        asked: ``auto``, or a policy.
+        wide: Whether layers have some 64 channels or more: then a CPU that has
+            instructions for bfloat16 gains as well, by TensorFlow.
+    """
+    if asked != "auto":
+        return asked
+    return "mixed_bfloat16" if accelerators() or (wide and _cpu_knows()) else "float32"
+
+
+def _cpu_knows() -> bool:
+    """Return whether products of bfloat16 are fast on this CPU."""
+    import keras  # not before choose_backend
+
+    if keras.backend.backend() != "tensorflow" or not os.path.exists(CPU_FLAGS):
+        return False
+    with open(CPU_FLAGS, encoding="utf-8") as file:
+        flags = next((line for line in file if line.startswith("flags")), "").split()
+    return bool({"avx512_bf16", "amx_bf16"} & set(flags))
+
+
+def scaled(optimizer: Any, policy: str) -> Any:
+    """Return ``optimizer`` such that small gradients survive in ``policy``."""
+    import keras  # not before choose_backend
+
+    if policy != "mixed_float16":
+        return optimizer
+    return keras.optimizers.LossScaleOptimizer(optimizer)
 
 
 def settle(model: Any) -> Any:

@@ -21,6 +21,7 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0.0)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 
 
 class Section(BaseModel):
@@ -39,11 +40,11 @@ class TrainSettings(Section):
     batch_size: Positive = 128
     """Examples in one step."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
-    """Adam's first learning rate."""
+    """The first learning rate; the highest where the preset plans it (resnet, vit)."""
     reduce_patience: Positive = 3
-    """Epochs without progress before the learning rate is halved."""
+    """Epochs without progress before a learning rate without a plan is halved."""
     stop_patience: Positive = 8
-    """Epochs without progress before training stops."""
+    """Epochs without progress before training without such a plan stops."""
     seed: int = 0
     """Seed of weights and order."""
     min_images: Positive = 100
@@ -154,6 +155,85 @@ class PatchSettings(Encoder):
         return self.patch_side + self.stride * (2 * self.grid - 1)
 
 
+class DeepSettings(Encoder):
+    """What presets have that are trained to see rather than to paint."""
+
+    latent_dim: Annotated[int, Field(ge=2, le=4096)] = 512
+    """Numbers in a latent."""
+    pixel_share: Fraction = 0.25
+    """Part of the latent that is whitened principal components of the pixels."""
+    precision: Precision = "auto"
+    """What layers compute in; auto: mixed_bfloat16 on a GPU, float32 on a CPU."""
+
+
+class ResNetSettings(DeepSettings):
+    """Preset `resnet`: a residual network that knows two views of an image as one."""
+
+    TRAIN: ClassVar[Mapping[str, Any]] = {
+        "epochs": 100,
+        "batch_size": 256,
+        "learning_rate": 0.3,
+    }
+
+    preset: Literal["resnet"] = "resnet"
+    """The architecture, by name."""
+    width: Positive = 64
+    """Channels of the first stage; each further stage has twice as many."""
+    blocks: Annotated[tuple[Positive, ...], Field(min_length=1)] = (2, 2, 2, 2)
+    """Residual blocks of each stage; each stage but the first halves its maps."""
+    projector: Annotated[tuple[Positive, ...], Field(min_length=1)] = (2048,) * 3
+    """Widths of the layers between the features and VICReg."""
+    reconstruction: Weight = 1.0
+    """Weight of painting each view from its features, beside VICReg."""
+    least_area: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
+    """Share of an image that a view shows at least."""
+    flip: bool = True
+    """Whether views may be mirrored; not for digits or letters."""
+    colours: bool = True
+    """Whether brightness, contrast and colours of views change."""
+    weight_decay: Weight = 1e-4
+    """Weight decay of kernels."""
+
+    def least_side(self) -> int:
+        """Return what leaves two pixels to the last stage."""
+        return max(8, 2 ** len(self.blocks))
+
+
+class VitSettings(DeepSettings):
+    """Preset `vit`: a masked autoencoder of patches, by attention."""
+
+    TRAIN: ClassVar[Mapping[str, Any]] = {
+        "epochs": 200,
+        "batch_size": 256,
+        "learning_rate": 1e-3,
+    }
+
+    preset: Literal["vit"] = "vit"
+    """The architecture, by name."""
+    patch: Positive = 4
+    """Pixels of a patch's side; what is left over at the edge is not seen."""
+    depth: Positive = 6
+    """Transformer blocks of the encoder."""
+    width: Positive = 192
+    """Numbers of a token."""
+    heads: Positive = 3
+    """Attention heads of a block; they share the width evenly."""
+    decoder_depth: Positive = 2
+    """Transformer blocks of the decoder, which is used in training alone."""
+    decoder_width: Positive = 96
+    """Numbers of a token in the decoder."""
+    mask: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.75
+    """Share of patches that are hidden in training."""
+    normalise_patches: bool = True
+    """Whether hidden patches are painted up to their own mean and contrast."""
+    weight_decay: Weight = 0.05
+    """Weight decay of kernels."""
+
+    def least_side(self) -> int:
+        """Return two patches."""
+        return max(8, 2 * self.patch)
+
+
 class FusionSettings(Encoder):
     """Preset `fusion`: the latents of other presets, whitened together."""
 
@@ -206,6 +286,8 @@ PRESETS: dict[str, type[Encoder]] = {
     "conv": ConvSettings,
     "fusion": FusionSettings,
     "patch": PatchSettings,
+    "resnet": ResNetSettings,
+    "vit": VitSettings,
 }
 """The settings of each preset, by its name."""
 DEFAULT = ConvSettings()
@@ -222,7 +304,9 @@ def preset_of(value: Any) -> Any:
 EncoderSettings = Annotated[
     Annotated[ConvSettings, Tag("conv")]
     | Annotated[FusionSettings, Tag("fusion")]
-    | Annotated[PatchSettings, Tag("patch")],
+    | Annotated[PatchSettings, Tag("patch")]
+    | Annotated[ResNetSettings, Tag("resnet")]
+    | Annotated[VitSettings, Tag("vit")],
     Discriminator(preset_of),
 ]
 """The settings of one of the presets; its ``preset`` tells of which."""

@@ -1,5 +1,6 @@
 """Training by gradient: epochs, a checkpoint after each, resumed after a kill."""
 
+import collections
 import importlib.util
 import logging
 import math
@@ -13,10 +14,12 @@ import numpy as np
 
 from models import checkpoint, device
 from models.data import Examples
-from models.task import Task, Trained
+from models.task import Progress, Task, Trained
 
 JUDGED = 5_000
 """Held-out images that each epoch is judged on, at most."""
+BEHIND = 8
+"""Steps that may be under way before a loss is asked for: asking waits for it."""
 CHECKPOINT = "checkpoint.npz"
 HISTORY = "history.json"
 
@@ -35,16 +38,49 @@ def train(
     """Train ``model``, which says itself what its loss is; return how it went.
 
     Its weights are then those of the epoch with the least loss on held-out images (on
-    training images where none are held out). A call that was cut off is taken up after
-    its last whole epoch when it is made again.
+    training images where none are held out), or of the last epoch of a plan. A call
+    that was cut off is taken up after its last whole epoch when it is made again.
+
+    Args:
+        model: Its ``compute_loss`` needs images alone.
+        task: What it is trained on, and how.
+        optimizer: By default Adam: its learning rate is halved, and training ends, when
+            the loss stays where it is. Another one has a plan of its learning rate, as
+            :func:`cosine`, which is followed to its end.
 
     Raises:
         NonFiniteLoss: Training diverged; the message names the epoch and the step.
     """
     training = _Training(model, task, optimizer)
     training.run()
-    return Trained(
-        training.history, training.stopper.best_epoch + 1, training.resumed_at
+    best = training.stopper.best_epoch + 1 if training.kept else len(training.history)
+    return Trained(training.history, best, training.resumed_at)
+
+
+def batch_size(task: Task) -> int:
+    """Return how many images a step takes: as many on each device."""
+    return max(1, task.train.batch_size // task.devices) * task.devices
+
+
+def cosine(
+    task: Task, warm_up: float = 0.05
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Return the plan of a learning rate that rises to the task's, and falls to 0.
+
+    Loshchilov and Hutter (2017): along half a cosine.
+
+    Args:
+        task: Says how many steps there are.
+        warm_up: The part of all steps in which it rises.
+    """
+    count = len(task.data.train)
+    steps = task.train.epochs * -(-(count - count % task.devices) // batch_size(task))
+    rising = max(1, round(warm_up * steps))
+    return keras.optimizers.schedules.CosineDecay(
+        0.0,
+        max(1, steps - rising),
+        warmup_target=task.train.learning_rate,
+        warmup_steps=rising,
     )
 
 
@@ -58,9 +94,7 @@ class _Training:
         optimizer: keras.optimizers.Optimizer | None,
     ) -> None:
         self.model, self.task, self.settings = model, task, task.train
-        self.batch_size = (
-            max(1, self.settings.batch_size // task.devices) * task.devices
-        )
+        self.batch_size = batch_size(task)
         self.model.compile(
             optimizer or keras.optimizers.Adam(self.settings.learning_rate),
             jit_compile=device.jit_compile(),
@@ -71,12 +105,12 @@ class _Training:
         self.stopper = keras.callbacks.EarlyStopping(
             monitor, patience=self.settings.stop_patience, restore_best_weights=True
         )
-        self.kept = [
-            keras.callbacks.ReduceLROnPlateau(
-                monitor, factor=0.5, patience=self.settings.reduce_patience
-            ),
-            self.stopper,
-        ]
+        plateau = keras.callbacks.ReduceLROnPlateau(
+            monitor, factor=0.5, patience=self.settings.reduce_patience
+        )
+        # A plan needs all of its epochs, and its learning rate has no second master.
+        planned = optimizer is not None
+        self.kept = [] if planned else [plateau, self.stopper]
         self.history: list[dict[str, float]] = []
         self.resumed_at = 0
 
@@ -103,20 +137,21 @@ class _Training:
         start = time.perf_counter()
         train = self.task.data.train
         rows = self._whole(train.order(self.settings.seed, epoch))
-        self.task.progress.epoch_begins(epoch + 1, -(-len(rows) // self.batch_size))
-        total = 0.0
-        for step, images in enumerate(self._images(train, rows), start=1):
-            loss = float(self.model.train_on_batch(images))
-            if not math.isfinite(loss):
-                raise NonFiniteLoss(
-                    f"the loss became {loss} in epoch {epoch + 1} at step {step}"
-                )
-            total += loss * len(images)
-            self.task.progress.step_done(step, loss)
+        count = -(-len(rows) // self.batch_size)
+        self.task.progress.epoch_begins(epoch + 1, count)
+        steps = _Steps(self.model, self.task.progress, epoch + 1)
+        self.model.fit(
+            self._images(train, rows),
+            steps_per_epoch=count,
+            shuffle=False,  # they come in their order
+            callbacks=steps,
+            verbose=0,
+        )
+        loss = steps.finish()
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         return {
             "epoch": epoch + 1,
-            "loss": total / len(rows),
+            "loss": loss,
             **self._judge(),
             "learning_rate": rate,
             "seconds": time.perf_counter() - start,
@@ -127,18 +162,20 @@ class _Training:
         rows = self._whole(np.arange(min(len(held_out), JUDGED)))
         if not len(rows):
             return {}
-        total = 0.0
-        for images in self._images(held_out, rows):
-            total += float(self.model.test_on_batch(images)) * len(images)
-        return {"val_loss": total / len(rows)}
+        images = self._images(held_out, rows)
+        count = -(-len(rows) // self.batch_size)
+        found = self.model.evaluate(images, steps=count, verbose=0, return_dict=True)
+        return {"val_loss": float(found["loss"])}
 
     def _whole(self, rows: np.ndarray) -> np.ndarray:
         """Return as many of ``rows`` as can be shared among the devices evenly."""
         return rows[: len(rows) - len(rows) % self.task.devices]
 
-    def _images(self, examples: Examples, rows: np.ndarray) -> Iterator[np.ndarray]:
+    def _images(
+        self, examples: Examples, rows: np.ndarray
+    ) -> Iterator[tuple[np.ndarray]]:
         for batch in examples.batches(self.batch_size, rows):
-            yield batch.images
+            yield (batch.images,)
 
     @property
     def _checkpoint(self) -> str:
@@ -182,6 +219,41 @@ class _Training:
             "examples": [len(data.train), len(data.held_out)],
             "files": [os.path.basename(path) for path in data.train.paths],
         }
+
+
+class _Steps(keras.callbacks.CallbackList):
+    """Hears of the steps of an epoch, and tells of each a few steps later.
+
+    A loss is a promise of the device until it is read, and reading waits: a device that
+    is waited for after each step has nothing to do until the next one is sent.
+    """
+
+    def __init__(self, model: keras.Model, progress: Progress, epoch: int) -> None:
+        super().__init__(add_history=True, model=model)
+        self._progress, self._epoch = progress, epoch
+        self._open: collections.deque[Any] = collections.deque()
+        self._told, self._loss = 0, math.nan
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Note the loss, the mean of the epoch so far; it is not read yet."""
+        self._open.append(logs["loss"])
+        if len(self._open) > BEHIND:
+            self._tell()
+
+    def finish(self) -> float:
+        """Return the mean loss of the epoch; every step is told of."""
+        while self._open:
+            self._tell()
+        return self._loss
+
+    def _tell(self) -> None:
+        self._told, self._loss = self._told + 1, float(self._open.popleft())
+        if not math.isfinite(self._loss):
+            raise NonFiniteLoss(
+                f"the loss became {self._loss} in epoch {self._epoch} "
+                f"at step {self._told}"
+            )
+        self._progress.step_done(self._told, self._loss)
 
 
 def _board(folder: str) -> list[keras.callbacks.Callback]:

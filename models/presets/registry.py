@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from models.presets import conv, fusion, patch
+from models.presets import conv, fusion, patch, resnet, vit
 from models.task import Candidate, Task
 
 Preset = Callable[[Task], Candidate]
@@ -12,6 +12,8 @@ PRESETS: dict[str, Preset] = {
     "conv": conv.fit,
     "fusion": fusion.fit,
     "patch": patch.fit,
+    "resnet": resnet.fit,
+    "vit": vit.fit,
 }
 
 

@@ -11,7 +11,7 @@ from models.spec import ImageShape
 from models.transform import sha256_of
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shape():
     return ImageShape(16, 12, 1)
 
@@ -31,12 +31,12 @@ def make_pixels(shape):
     return make
 
 
-@pytest.fixture
-def make_transform(tmp_path, shape):
+@pytest.fixture(scope="session")
+def make_transform(tmp_path_factory, shape):
     """Write the folder of a transform per channel, by hand."""
 
     def make(shape=shape):
-        folder = tmp_path / "transform"
+        folder = tmp_path_factory.mktemp("transform")
         (folder / "transform_fn").mkdir(parents=True)
         (folder / "transform_fn" / "saved_model.pb").write_bytes(b"not run here")
         mean = [0.5 + 0.1 * channel for channel in range(shape.channels)]

@@ -1,0 +1,88 @@
+import keras
+import numpy as np
+import pytest
+
+from models import device, training
+from models.autoencoder import Autoencoder
+from models.presets import conv
+from models.settings import ConvSettings, TrainSettings
+from models.task import Data, Task
+
+
+@pytest.fixture
+def make_task(examples, tmp_path):
+    def make(**train):
+        settings = TrainSettings(batch_size=16, **train)
+        return Task(
+            encoder=ConvSettings(latent_dim=4, widths=(4,)),
+            train=settings,
+            data=Data(*examples),
+            folder=str(tmp_path),
+        )
+
+    return make
+
+
+def model_of(task):
+    parts = conv.build(task.data.train.shape, task.encoder)
+    return Autoencoder(parts.coder, parts.painter)
+
+
+def test_the_plan_rises_to_the_learning_rate_and_falls_to_nothing(make_task):
+    task = make_task(epochs=40, learning_rate=0.5)  # 120 steps
+
+    plan = training.cosine(task, warm_up=0.1)
+
+    rates = np.array([float(plan(step)) for step in range(121)])
+    assert rates[0] == 0
+    assert rates.argmax() == 12
+    np.testing.assert_allclose(rates[[6, 12, 66]], [0.25, 0.5, 0.25], atol=1e-3)
+    assert rates[-1] < 1e-6
+
+
+def test_a_plan_is_followed_to_its_end_and_its_last_weights_are_kept(make_task):
+    task = make_task(epochs=4, learning_rate=1e-9, stop_patience=1, reduce_patience=1)
+    model = model_of(task)
+    optimizer = keras.optimizers.SGD(training.cosine(task))
+
+    found = training.train(model, task, optimizer)
+
+    assert len(found.history) == 4
+    assert found.best_epoch == 4
+    rates = [one["learning_rate"] for one in found.history]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 1e-12
+
+
+def test_losses_are_told_in_order_each_as_the_mean_so_far(make_task):
+    heard = []
+
+    class Listener:
+        def epoch_begins(self, epoch, steps):
+            heard.append(steps)
+
+        def step_done(self, step, loss):
+            heard.append((step, loss))
+
+        def epoch_done(self, record):
+            heard.append(record["loss"])
+
+    task = make_task(epochs=1)
+    steps = training._Steps(model_of(task), Listener(), 1)
+    for loss in range(20):
+        steps.on_train_batch_end(0, {"loss": np.float32(loss)})
+
+    told = list(heard)
+    last = steps.finish()
+
+    assert told == [(one + 1, float(one)) for one in range(20 - training.BEHIND)]
+    assert heard == [(one + 1, float(one)) for one in range(20)]
+    assert last == 19
+
+
+def test_small_gradients_are_scaled_in_float16_alone():
+    optimizer = keras.optimizers.SGD()
+
+    assert device.scaled(optimizer, "mixed_bfloat16") is optimizer
+    scaled = device.scaled(optimizer, "mixed_float16")
+    assert isinstance(scaled, keras.optimizers.LossScaleOptimizer)
