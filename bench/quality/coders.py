@@ -6,7 +6,6 @@ import pathlib
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-import keras
 import numpy as np
 
 from models import artifact, pca, tfrecord
@@ -15,6 +14,7 @@ from models.data import Examples
 from models.fit import fit
 from models.spec import IMAGE, IMAGE_ID, ImageShape
 from models.task import Data, Progress, Task
+from quality import speed
 from quality.datasets import Images
 from quality.rows import Row
 
@@ -31,6 +31,9 @@ class Coder(Protocol):
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """Return images in [0, 1], float32 (n, h, w, c), of ``latents`` (n, d)."""
 
+    def operations(self) -> float | None:
+        """Return what encoding an image takes, in floating-point operations."""
+
 
 class Raw:
     """The pixels themselves, normalised by channel."""
@@ -46,6 +49,9 @@ class Raw:
     def decode(self, latents: np.ndarray) -> np.ndarray:
         values = latents.reshape(-1, *self._shape) * self._std + self._mean
         return np.clip(values, 0.0, 1.0)
+
+    def operations(self) -> None:
+        """Return nothing: normalising is no matrix product."""
 
 
 class Pca:
@@ -72,19 +78,25 @@ class Pca:
         flat = (latents * self._pca.spread) @ self._pca.components + self._pca.mean
         return np.clip(flat, 0.0, 1.0).reshape(-1, *self._shape)
 
+    def operations(self) -> float:
+        return 2.0 * self._pca.components.size
+
 
 class Saved:
     """An encoder and its decoder, as the artefact at ``folder`` holds them."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self._artifact = artifact.load(str(folder))
-        self.encoder: keras.Model = artifact._load_model(str(folder / artifact.ENCODER))
+        self._encoder = artifact._load_model(str(folder / artifact.ENCODER))
 
     def encode(self, pixels: np.ndarray) -> np.ndarray:
         return self._artifact.encode(pixels)
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
         return self._artifact.decode(latents)
+
+    def operations(self) -> float | None:
+        return speed.operations(self._encoder)
 
 
 def train(

@@ -152,8 +152,7 @@ def pace(coder: Coder, images: Images) -> dict[str, Any]:
     encoded = speed.rate(coder.encode, images.test[:TIMED])
     peak = speed.peak()
     figures = {"encode_per_second": encoded, "sgemm_gflops": peak}
-    encoder = getattr(coder, "encoder", None)
-    operations = speed.operations(encoder) if encoder is not None else None
+    operations = coder.operations()
     if operations:
         figures["encode_mflop"] = operations / 1e6
         figures["share_of_peak"] = encoded * operations / (peak * 1e9)

@@ -34,7 +34,7 @@ PROTOCOL = """## How it is measured
   while this was measured: CPU time then runs some tenths higher than on an idle one.
 - **images/s**: uint8 pixels to latents, batches of 128, in CPU time, the best of three
   passes; *of peak*: its floating-point operations over what a float32 matrix product of
-  2048 × 2048 reaches in the same process. PCA and raw pixels are not comparable there.
+  2048 × 2048 reaches in the same process.
 - **Health** of 10,000 training latents: effective rank (Roy and Vetterli 2007),
   dimensions that spread less than a thousandth of the widest, least and greatest norm.
 """
