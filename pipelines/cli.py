@@ -36,6 +36,7 @@ COMMANDS = {
     "status": "say last night, snapshot, space, age and what is due",
     "rollback": "move the tables back, and hold them there",
     "release": "let nights publish again after a rollback",
+    "generate": "draw new images from the latent space of an encoder",
 }
 NOISY = (
     *("pyiceberg", "apache_beam", "absl", "tensorflow", "h5py", "matplotlib"),

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from typing import Literal
 
 import tyro
 
@@ -19,6 +20,7 @@ def run(name: str, argv: list[str]) -> int:
         "status": status,
         "rollback": rollback,
         "release": release,
+        "generate": generate,
     }
     return tyro.cli(commands[name], prog=f"latentlake {name}", args=argv)
 
@@ -110,3 +112,33 @@ def release(dataset: tyro.conf.Positional[str], /, *, lake: str = LAKE) -> int:
     from pipelines.commands import release as command
 
     return command.run(lake, dataset)
+
+
+def generate(  # noqa: PLR0913 - each is a flag
+    dataset: tyro.conf.Positional[str],
+    /,
+    *,
+    count: int = 64,
+    space: str | None = None,
+    seed: int = 0,
+    out: str | None = None,
+    density: Literal["auto", "mixture", "gaussian", "prior"] = "auto",
+    lake: str = LAKE,
+) -> int:
+    """Draw new images from the latent space of an encoder; no table is changed.
+
+    Args:
+        dataset: Name of a dataset.
+        count: How many images.
+        space: Whose space, by its id; by default the accepted encoder's.
+        seed: The same one gives the same images.
+        out: The new folder they go to; by default generated/DATASET.
+        density: Where latents are drawn from: a mixture of Gaussians, or one, fitted
+            to those of training images, or the prior; auto: the prior of a variational
+            encoder, else the mixture.
+        lake: Root of everything this project writes.
+    """
+    from pipelines.commands import generate as command
+
+    wish = command.Wish(count=count, space=space, seed=seed, out=out, density=density)
+    return command.run(lake, dataset, wish)
