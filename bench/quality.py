@@ -83,7 +83,7 @@ def asked(patterns: list[str]) -> list[tuple[str, Row]]:
         (dataset, row)
         for dataset in DATASETS
         for row in ROWS
-        if not row.needs_gpu and (not row.datasets or dataset in row.datasets)
+        if not row.datasets or dataset in row.datasets
     ]
     found: dict[tuple[str, str], tuple[str, Row]] = {}
     for pattern in patterns:

@@ -1,5 +1,6 @@
 """``bench/quality.md``: all that was measured, from the JSONs alone."""
 
+import json
 import pathlib
 import statistics
 from collections.abc import Callable, Sequence
@@ -11,9 +12,8 @@ from quality.published import PUBLISHED
 from quality.rows import ROWS, Row, Unknown
 
 PICTURE = "quality.png"
-NEEDS_GPU = " (on a GPU: `python bench/gpu_quality.py`)"
+GPU = "gpu.jsonl"
 STALE = "†"
-HOW = ("processor", "date")
 NOTE = f"{STALE} Settings or code have changed since it was measured.\n"
 
 
@@ -61,7 +61,13 @@ def write(folder: pathlib.Path, place: pathlib.Path) -> pathlib.Path:
         titles = {dataset.title: curves for dataset, curves in shown.items()}
         card.draw(titles, place / PICTURE)
         parts.append(rate_section(shown, found))
-    parts += [published(), words.PROTOCOL, missing(found), settings(found)]
+    parts += [
+        on_gpu(folder / GPU),
+        published(),
+        words.PROTOCOL,
+        missing(found),
+        settings(found),
+    ]
     page = place / "quality.md"
     page.write_text("\n".join(parts), encoding="utf-8")
     return page
@@ -78,7 +84,7 @@ def gather(folder: pathlib.Path, dataset: Dataset, row: Row) -> Measured:
                 stale |= found["of"] != kept.identity(row, dataset, seed)
             except Unknown:
                 stale = True
-    return Measured(row, seeds, stale and not row.needs_gpu)
+    return Measured(row, seeds, stale)
 
 
 def first(row: Measured) -> dict[str, Any]:
@@ -128,6 +134,18 @@ def rate_section(
     return "\n".join(lines)
 
 
+def on_gpu(file: pathlib.Path) -> str:
+    """Return the figures that ``bench/gpu_quality.py`` printed into ``file``."""
+    if not file.exists():
+        return words.NO_GPU
+    lines = [words.ABOUT_GPU, "| figure | | unit | target | |\n|---|---:|---|---|---|"]
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if line.startswith("{") and "ours" in (one := json.loads(line)):
+            keys = ("name", "ours", "unit", "target", "note")
+            lines.append(_row([str(one.get(key, "")) for key in keys]))
+    return "\n".join([*lines, ""])
+
+
 def published() -> str:
     """Return what others published."""
     lines = [
@@ -154,7 +172,7 @@ def missing(found: dict[Dataset, list[Measured]]) -> str:
             if not lacks or (row.datasets and dataset.name not in row.datasets):
                 continue
             said = f" (seeds {', '.join(lacks)})" if row.name in has else ""
-            parts.append(f"`{row.name}`{said}{NEEDS_GPU * row.needs_gpu}")
+            parts.append(f"`{row.name}`{said}")
         if parts:
             lines.append(f"- {dataset.title}: {', '.join(parts)}")
     return "\n".join(["## Not yet measured\n", *lines, ""]) if lines else ""
@@ -168,24 +186,22 @@ def settings(found: dict[Dataset, list[Measured]]) -> str:
         given = {**row.options, **{f"train.{k}": v for k, v in row.train.items()}}
         said = ", ".join(f"{key} = {value}" for key, value in given.items()) or row.kind
         command = f'`make scoreboard ROWS="{row.name}"`'
-        if row.needs_gpu:
-            command = "`python bench/gpu_quality.py`"
         lines.append(_row([row.name, command, said]))
-    every = [row for rows in found.values() for row in rows]
-    for on_gpu, where in ((False, "one core of "), (True, "")):
-        kept_so = [one for row in every if row.row.needs_gpu is on_gpu
-                   for one in row.seeds.values()]  # fmt: skip
-        if kept_so:
-            lines.append(_measured(kept_so, where))
-    return "\n".join(lines) if every else ""
+    every = [
+        seed for rows in found.values() for row in rows for seed in row.seeds.values()
+    ]
+    if every:
+        lines.append(_measured(every))
+    return "\n".join(lines)
 
 
-def _measured(every: Sequence[dict[str, Any]], where: str) -> str:
-    machines, dates = (sorted({one[key] for one in every}) for key in HOW)
+def _measured(every: Sequence[dict[str, Any]]) -> str:
+    machines = sorted({one["processor"] for one in every})
+    dates = sorted({one["date"] for one in every})
     versions = sorted({_versions(one["versions"]) for one in every})
     days = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     return (
-        f"\nMeasured on {where}{', '.join(machines)}, {days}, "
+        f"\nMeasured on one core of {', '.join(machines)}, {days}, "
         f"with {'; '.join(versions)}.\n"
     )
 
@@ -236,12 +252,6 @@ def _packed(one: Measured) -> str:
     return f"{_mean('int8', 'bytes')(one)} ({lost:z.1f}, {faded} dB)".replace("-", "−")
 
 
-def _cost(one: Measured) -> str:
-    on_gpu = _mean("train_gpu_minutes", form=".1f")(one)
-    on_cpu = _mean("train_cpu_minutes", form=".1f")(one)
-    return f"{on_gpu} on a GPU" if on_gpu else on_cpu
-
-
 def _health(one: Measured) -> list[str]:
     low, high = first(one)["health"]["norm_range"]
     return [
@@ -270,7 +280,7 @@ COLUMNS: dict[str, Callable[[Measured], str]] = {
     "SSIM": _mean("ssim", form=".3f"),
     "bytes, float32": _mean("bytes_float32"),
     "int8 + zstd (lost)": _packed,
-    "CPU-minutes": _cost,
+    "CPU-minutes": _mean("train_cpu_minutes", form=".1f"),
     "images/s/core": _mean("encode_per_second"),
     "of peak": _mean("share_of_peak", scale=100, form=".0f"),
     "seeds": lambda one: str(len(one.seeds)),

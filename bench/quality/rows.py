@@ -24,7 +24,6 @@ class Row:
         train: What its ``[train]`` would say.
         seeds: One run each.
         datasets: Where it is judged; everywhere if empty.
-        needs_gpu: Its figures come from ``bench/gpu_quality.py``.
     """
 
     name: str
@@ -33,7 +32,6 @@ class Row:
     train: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seeds: tuple[int, ...] = (0, 1, 2)
     datasets: tuple[str, ...] = ()
-    needs_gpu: bool = False
 
     def encoder(self) -> EncoderSettings:
         """Return the checked settings of its encoder.
@@ -108,8 +106,6 @@ ROWS = (
         {"epochs": 5},
         datasets=CIFAR,
     ),
-    Row("vit", "preset", {"preset": "vit"}, {}, ONE, CIFAR, needs_gpu=True),
-    Row("resnet", "preset", {"preset": "resnet"}, {}, ONE, CIFAR, needs_gpu=True),
 )
 
 

@@ -58,3 +58,17 @@ ABOUT_PUBLISHED = """Frozen features learned without labels, in percent. Protoco
 differ in their classifiers and augmentation, and nearly all spent more computing, by
 orders of magnitude; *from memory* marks what was not looked up again.
 """
+
+GPU_COMMAND = (
+    "`KERAS_BACKEND=jax python bench/gpu_quality.py --data FOLDER --minutes 10`"
+)
+ABOUT_GPU = f"""## On a GPU
+
+CIFAR-10, preset `resnet`, by {GPU_COMMAND}.
+"""
+NO_GPU = f"""## On a GPU
+
+Not yet measured. {GPU_COMMAND} prints the
+figures; put its lines into `bench/scoreboard/gpu.jsonl`, and
+`python bench/quality.py --page` shows them here.
+"""

@@ -144,6 +144,18 @@ def test_the_page_shows_what_is_kept_and_says_what_is_not(
     assert (tmp_path / page.PICTURE).stat().st_size < 100_000
 
 
+def test_the_page_shows_what_a_gpu_printed(tmp_path):
+    file = tmp_path / page.GPU
+    assert "Not yet measured" in page.on_gpu(file)
+
+    file.write_text('log\n{"name": "linear", "ours": 85.1, "unit": "%"}\n')
+
+    text = page.on_gpu(file)
+    assert "| linear | 85.1 | % |  |  |" in text
+    assert "Not yet measured" not in text
+    assert "log" not in text.split("|---|")[-1]
+
+
 def test_a_row_of_an_unknown_preset_or_option_is_named():
     with pytest.raises(rows.Unknown, match="no preset 'other'"):
         Row("a", "preset", {"preset": "other"}).encoder()
