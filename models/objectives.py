@@ -6,6 +6,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from models import frozen
@@ -82,6 +83,24 @@ def kl_of_dimensions(mean: Any, log_variance: Any) -> Any:
     """
     each = ops.square(mean) + ops.exp(log_variance) - log_variance - 1.0
     return 0.5 * ops.mean(each, axis=0)
+
+
+def prior(decoder: keras.Model, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return latents whose codes are drawn from a variational encoder's prior, N(0, 1).
+
+    Args:
+        decoder: A preset's decoder, whose layer ``code`` leads from latent to code.
+        count: How many.
+        rng: What draws.
+
+    Returns:
+        float32, (count, latent_dim); numbers that the code does not touch are 0, their
+        mean.
+    """
+    kernel, bias = decoder.get_layer("code").get_weights()  # (latent_dim, numbers)
+    codes = rng.standard_normal((count, kernel.shape[1]))
+    back = np.linalg.pinv(kernel.astype(np.float64))
+    return ((codes - bias) @ back).astype(np.float32)
 
 
 class Sampling(keras.layers.Layer):

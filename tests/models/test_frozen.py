@@ -2,9 +2,10 @@ import keras
 import numpy as np
 import pytest
 
-from models import frozen
-from models.settings import ConvSettings
+from models import fit, frozen
+from models.settings import ConvSettings, TrainSettings
 from models.spec import ImageShape
+from models.task import Data, Task
 from models.transform import sha256_of
 
 SHAPE = ImageShape(8, 8, 1)
@@ -17,9 +18,9 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("frozen")
     images = keras.Input((12, 12, 1))
     maps = keras.layers.Conv2D(3, 3, activation="relu", name="edges")(images)
-    keras.Model(images, keras.layers.GlobalAveragePooling2D(name="mean")(maps)).save(
-        folder / "sound.keras"
-    )
+    mean = keras.layers.GlobalAveragePooling2D(name="mean")
+    keras.Model(images, mean(maps)).save(folder / "sound.keras")
+    keras.Model(images, keras.layers.Flatten()(maps)).save(folder / "other.keras")
     keras.Sequential([images, keras.layers.Lambda(lambda one: one + 1)]).save(
         folder / "lambda.keras"
     )
@@ -68,6 +69,27 @@ def test_a_file_that_cannot_be_used_is_refused_by_what_is_wrong(
 ):
     with pytest.raises(ValueError, match=said):
         frozen.term(settings(folder, name, **others), SHAPE)
+
+
+@pytest.mark.slow
+def test_another_file_of_the_same_name_teaches_anew(folder, examples, tmp_path):
+    path = tmp_path / "teacher.keras"
+
+    def fitted(source):
+        path.write_bytes((folder / source).read_bytes())
+        task = Task(
+            encoder=ConvSettings(latent_dim=4, widths=(4,), perceptual=str(path)),
+            train=TrainSettings(epochs=1),
+            data=Data(*examples),
+            folder=str(tmp_path / "fit"),
+        )
+        return fit.fit(task)
+
+    found = [fitted(one) for one in ("sound.keras", "sound.keras", "other.keras")]
+
+    assert [one.trained.resumed_at for one in found] == [0, 1, 0]
+    digest = sha256_of(str(folder / "other.keras"))
+    assert found[-1].learned_from == {"teacher.keras": digest}
 
 
 def test_a_model_of_other_channels_is_refused(folder):

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from models import readout, sums
+from models import artifact, objectives, readout, sums
 from models.autoencoder import Autoencoder
 from models.presets import conv, registry
 from models.presets.conv import Halves
@@ -58,6 +58,49 @@ def test_the_decoder_undoes_the_whitening():
     np.testing.assert_allclose(painted, straight, atol=1e-4)
     spread = latents[:, :6].std(axis=0)
     np.testing.assert_allclose(spread, 1, atol=1e-3)
+
+
+def test_an_encoder_with_attention_is_kept_in_an_artefact(tmp_path, make_transform):
+    shape = ImageShape(16, 12, 1)
+    settings = ConvSettings(latent_dim=5, widths=(4, 8), attention=1)
+    encoder, decoder = finished(conv.build(shape, settings), settings, images(shape))
+
+    folder = str(tmp_path / "encoder")
+    artifact.save(folder, encoder, decoder, make_transform(shape), {})
+    loaded = artifact.load(folder)
+
+    pixels = np.random.default_rng(1).integers(0, 256, (9, *shape)).astype(np.uint8)
+    straight = encoder.predict_on_batch(loaded.transform.look_up(pixels))
+    np.testing.assert_allclose(loaded.encode(pixels), straight, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_only_asked_in_training_is_no_part_of_the_encoder():
+    shape = ImageShape(16, 16, 1)
+    asked = {"noise": 0.2, "mask": 0.2, "kl": 0.1, "discriminative": 0.1}
+    plain = ConvSettings(latent_dim=8, widths=(4, 8))
+    kept = []
+    for settings in (plain, plain.model_copy(update=asked)):
+        parts = conv.build(shape, settings)
+        kept.append(finished(parts, settings, images(shape)))
+
+    for one, other in zip(*kept, strict=True):
+        shapes = [
+            [weights.shape for weights in model.weights] for model in (one, other)
+        ]
+        assert shapes[0] == shapes[1]
+
+
+def test_codes_of_the_prior_are_normal():
+    shape = ImageShape(16, 16, 1)
+    settings = ConvSettings(latent_dim=8, widths=(4, 8), kl=0.1)
+    parts = conv.build(shape, settings)
+    _, decoder = finished(parts, settings, images(shape))
+
+    latents = objectives.prior(decoder, 50, np.random.default_rng(5))
+
+    codes = np.random.default_rng(5).standard_normal((50, 4)).astype(np.float32)
+    straight = parts.painter.predict_on_batch(codes)
+    np.testing.assert_allclose(decoder.predict_on_batch(latents), straight, atol=1e-3)
 
 
 def test_the_quarters_are_the_means_of_each_quarter():
