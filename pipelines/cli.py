@@ -36,6 +36,7 @@ COMMANDS = {
     "status": "say last night, snapshot, space, age and what is due",
     "rollback": "move the tables back, and hold them there",
     "release": "let nights publish again after a rollback",
+    "tune": "search settings of training and encoder for better ones",
     "generate": "draw new images from the latent space of an encoder",
 }
 NOISY = (

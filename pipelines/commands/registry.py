@@ -20,6 +20,7 @@ def run(name: str, argv: list[str]) -> int:
         "status": status,
         "rollback": rollback,
         "release": release,
+        "tune": tune,
         "generate": generate,
     }
     return tyro.cli(commands[name], prog=f"latentlake {name}", args=argv)
@@ -49,8 +50,8 @@ def init(  # noqa: PLR0913 - each is a flag
     """
     from pipelines.commands import init as command
 
-    shape = {"height": height, "width": width, "channels": channels}
-    given = {
+    shape: dict[str, object] = {"height": height, "width": width, "channels": channels}
+    given: dict[str, dict[str, object]] = {
         "source": {"image_column": image_column},
         "image": shape,
         "encoder": {"preset": preset},
@@ -112,6 +113,36 @@ def release(dataset: tyro.conf.Positional[str], /, *, lake: str = LAKE) -> int:
     from pipelines.commands import release as command
 
     return command.run(lake, dataset)
+
+
+def tune(  # noqa: PLR0913 - each is a flag
+    dataset: tyro.conf.Positional[str],
+    /,
+    *,
+    minutes: float,
+    trials: int | None = None,
+    images: int = 20_000,
+    out: str | None = None,
+    work: str | None = None,
+    lake: str = LAKE,
+) -> int:
+    """Search settings of training and encoder for better ones; change nothing else.
+
+    Args:
+        dataset: Name of a dataset.
+        minutes: After so long no further trial begins; the last one is finished.
+        trials: So many trials are made in all, over all calls; by default any number.
+        images: Training examples that trials learn from and are judged on, at most.
+        out: The folder of tuned.toml and search.png; by default tuned/DATASET.
+        work: The folder of the study; by default in the lake, of a bucket in --out.
+        lake: Root of everything this project writes.
+    """
+    from pipelines.commands import tune as command
+
+    wish = command.Wish(
+        minutes=minutes, trials=trials, images=images, out=out, work=work
+    )
+    return command.run(lake, dataset, wish)
 
 
 def generate(  # noqa: PLR0913 - each is a flag

@@ -111,6 +111,10 @@ class Lake:
         """Return a place of one encoder."""
         return self.own("encoders", space_id, *parts)
 
+    def tuning(self, *parts: str) -> str:
+        """Return a place of what ``tune`` keeps between its calls."""
+        return self.own("tuning", *parts)
+
     def latents(self, space_id: str, *parts: str) -> str:
         """Return a place of the staged latents of one space."""
         return self.own("latents", space_id, *parts)

@@ -157,13 +157,19 @@ def last_id(lake: Lake) -> str:
     Raises:
         ConfigError: The dataset has no run in this lake.
     """
-    found = [name for name in store.names(lake.runs) if name[:4].isdecimal()]
+    found = ids(lake)
     if not found:
         raise ConfigError(
             f"{lake.runs}: the dataset {lake.dataset!r} has no run in this lake. "
             f"Start with: latentlake night {lake.dataset} --lake {lake.root}"
         )
-    return max(found, key=_night_and_number)
+    return found[-1]
+
+
+def ids(lake: Lake) -> list[str]:
+    """Return the ids of all runs, by night and number."""
+    found = [name for name in store.names(lake.runs) if name[:4].isdecimal()]
+    return sorted(found, key=_night_and_number)
 
 
 def _night_and_number(run_id: str) -> tuple[str, int, str]:

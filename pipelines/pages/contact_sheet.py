@@ -35,7 +35,7 @@ def draw(real: np.ndarray, new: np.ndarray, figures: Mapping[str, Any]) -> bytes
         figures: What ``generated.json`` holds.
     """
     with mpl.rc_context({"font.size": 10, "font.family": "DejaVu Sans"}):
-        figure = Figure(figsize=(11, 7.2), dpi=150, facecolor="white")
+        figure = Figure(figsize=(10.2, 7.2), dpi=150, facecolor="white")
         grid = figure.add_gridspec(
             2, 2, height_ratios=[6.0, 0.75], hspace=0.22, wspace=0.05,
             left=0.03, right=0.97, top=0.88, bottom=0.11,
