@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from models.task import Task
+
 _KEPT = ("wait", "best", "best_epoch", "cooldown_counter", "stopped_epoch")
 """What Keras' callbacks know from epoch to epoch, besides the best weights."""
 
@@ -71,6 +73,35 @@ def read(path: str) -> Checkpoint | None:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         _LOG.warning("%s: is damaged (%s); training starts anew.", path, error)
         return None
+
+
+def standing(path: str, task: Task) -> Checkpoint | None:
+    """Return the checkpoint at ``path``, if there is a sound one of this very task."""
+    kept = read(path)
+    if kept is None:
+        return None
+    mine, theirs = identity(task), kept.notes["of"]
+    other = [name for name in mine if mine[name] != theirs.get(name)]
+    if other:
+        _LOG.info(
+            "The checkpoint is of other %s: training starts anew.", ", ".join(other)
+        )
+        return None
+    return kept
+
+
+def identity(task: Task) -> dict[str, Any]:
+    """Return what a checkpoint must be of, to be gone on with."""
+    data = task.data
+    return {
+        "encoder": task.encoder.model_dump(mode="json"),
+        "train": task.train.model_dump(mode="json"),
+        "transform": data.transform_id,
+        "shape": list(data.train.shape),
+        "backend": keras.backend.backend(),
+        "examples": [len(data.train), len(data.held_out)],
+        "files": [os.path.basename(path) for path in data.train.paths],
+    }
 
 
 def restore(

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 
 from models import checkpoint, sums
@@ -64,7 +63,8 @@ class Passes:
         return [self._kept[f"{name}-{place}"] for place in range(count)]
 
     def _keep(self) -> None:
-        notes = {"of": _identity(self._task), "seconds": self._seconds, "callbacks": []}
+        mine = checkpoint.identity(self._task)
+        notes = {"of": mine, "seconds": self._seconds, "callbacks": []}
         text = np.array(json.dumps(notes))
         aside = f"{self._path}.aside"
         with open(aside, "wb") as file:
@@ -76,15 +76,8 @@ class Passes:
         checkpoint.write_json(os.path.join(self._task.folder, HISTORY), [])
 
     def _resume(self) -> None:
-        kept = checkpoint.read(self._path)
+        kept = checkpoint.standing(self._path, self._task)
         if kept is None:
-            return
-        mine, theirs = _identity(self._task), kept.notes["of"]
-        other = [name for name in mine if mine[name] != theirs.get(name)]
-        if other:
-            _LOG.info(
-                "The checkpoint is of other %s: the fit begins anew.", ", ".join(other)
-            )
             return
         self._kept, self._seconds = kept.arrays, kept.notes["seconds"]
         _LOG.info("The fit is taken up after its pass %d.", len(self._seconds))
@@ -131,17 +124,3 @@ class _Told:
 
 def _itself(statistic: Statistic) -> Statistic:
     return statistic
-
-
-def _identity(task: Task) -> dict[str, Any]:
-    """Return what kept passes must be of, to be gone on with."""
-    data = task.data
-    return {
-        "encoder": task.encoder.model_dump(mode="json"),
-        "train": task.train.model_dump(mode="json"),
-        "transform": data.transform_id,
-        "shape": list(data.train.shape),
-        "backend": keras.backend.backend(),
-        "examples": [len(data.train), len(data.held_out)],
-        "files": [os.path.basename(path) for path in data.train.paths],
-    }

@@ -183,7 +183,7 @@ class _Training:
 
     def _keep(self) -> None:
         notes = {
-            "of": self._identity(),
+            "of": checkpoint.identity(self.task),
             "history": self.history,
             "stopped": bool(self.model.stop_training),
         }
@@ -191,34 +191,14 @@ class _Training:
         checkpoint.write_json(os.path.join(self.task.folder, HISTORY), self.history)
 
     def _resume(self) -> None:
-        kept = checkpoint.read(self._checkpoint)
+        kept = checkpoint.standing(self._checkpoint, self.task)
         if kept is None:
-            return
-        mine, theirs = self._identity(), kept.notes["of"]
-        other = [name for name in mine if mine[name] != theirs.get(name)]
-        if other:
-            _LOG.info(
-                "The checkpoint is of other %s: training starts anew.", ", ".join(other)
-            )
             return
         checkpoint.restore(kept, self.model, self.kept)
         self.history = kept.notes["history"]
         self.resumed_at = len(self.history)
         self.model.stop_training = kept.notes["stopped"]
         _LOG.info("Training is taken up after epoch %d.", self.resumed_at)
-
-    def _identity(self) -> dict[str, Any]:
-        """Return what a checkpoint must be of, to be gone on with."""
-        data = self.task.data
-        return {
-            "encoder": self.task.encoder.model_dump(mode="json"),
-            "train": self.task.train.model_dump(mode="json"),
-            "transform": data.transform_id,
-            "shape": list(data.train.shape),
-            "backend": keras.backend.backend(),
-            "examples": [len(data.train), len(data.held_out)],
-            "files": [os.path.basename(path) for path in data.train.paths],
-        }
 
 
 class _Steps(keras.callbacks.CallbackList):
