@@ -10,7 +10,7 @@ import numpy as np
 mpl.use("agg")
 import matplotlib.pyplot as plt
 
-BYTES = (4, 8, 16, 32, 64, 128, 256, 512)
+BYTES = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
 """Sizes at which the curves are compared."""
 WHOLE, SCAN = "JPEG, whole files", "JPEG, scans alone"
 
@@ -74,7 +74,11 @@ def draw(datasets: Mapping[str, Sequence[Curve]], file: pathlib.Path) -> None:
     """Draw PSNR over bytes, and SSIM below it, a column for each dataset."""
     mpl.rcParams["font.size"] = 9
     figure, axes = plt.subplots(
-        2, len(datasets), figsize=(4.2 * len(datasets), 6.4), sharex=True, squeeze=False
+        2,
+        len(datasets),
+        figsize=(4.2 * len(datasets), 6.4),
+        sharex="col",
+        squeeze=False,
     )
     names = dict.fromkeys(one.name for found in datasets.values() for one in found)
     style = {

@@ -13,7 +13,7 @@ from models import transform as transforms
 from models.data import Examples
 from models.fit import fit
 from models.spec import IMAGE, IMAGE_ID, ImageShape
-from models.task import Data, Progress, Task
+from models.task import Candidate, Data, Progress, Task
 from quality import speed
 from quality.datasets import Images
 from quality.rows import Row
@@ -101,28 +101,30 @@ class Saved:
 
 def train(
     row: Row, images: Images, seed: int, places: "Places", progress: Progress
-) -> None:
-    """Fit the preset of ``row`` and leave its artefact; a fit cut off is taken up."""
+) -> Candidate:
+    """Return the fitted preset of ``row``; a fit that was cut off is taken up."""
     learned = Examples(places.examples("train", images), places.shape)
     held_out = Examples(places.examples("held_out", images), places.shape)
-    transform = places.transform(images)
-    found = fit(
+    return fit(
         Task(
             encoder=row.encoder(),
             train=row.training(seed),
-            data=Data(learned, held_out, transform.name),
+            data=Data(learned, held_out, places.transform(images).name),
             folder=str(places.fit),
             progress=progress,
         )
     )
+
+
+def save(found: Candidate, places: "Places", images: Images) -> None:
+    """Leave the artefact of what was fitted."""
     facts = {
         "epochs": len(found.trained.history),
         "best_epoch": found.trained.best_epoch,
         "resumed_at": found.trained.resumed_at,
     }
-    artifact.save(
-        str(places.artifact), found.encoder, found.decoder, str(transform), facts
-    )
+    transform, folder = str(places.transform(images)), str(places.artifact)
+    artifact.save(folder, found.encoder, found.decoder, transform, facts)
 
 
 class Places:

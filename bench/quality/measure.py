@@ -99,21 +99,21 @@ def measure(
 
 def fitted(row: Row, images: Images, seed: int, places: Places) -> tuple[Coder, float]:
     """Return the coder of a row and the CPU seconds that fitting it took."""
-    meter = Meter(places.fit / "cpu_seconds.json")
+    clock = places.fit / "cpu_seconds.json"
     if row.kind == "raw":
         return coders.Raw(images), 0.0
     if row.kind == "pca":
         start = speed.cpu_seconds()
-        found = coders.Pca(images, int(row.options["latent_dim"]), seed)
-        return found, speed.cpu_seconds() - start
+        components = coders.Pca(images, int(row.options["latent_dim"]), seed)
+        return components, speed.cpu_seconds() - start
     if not (places.artifact / artifact.CARD).exists():
         places.examples("train", images)  # written before the clock counts
         places.examples("held_out", images)
-        meter = Meter(places.fit / "cpu_seconds.json")
-        coders.train(row, images, seed, places, meter)
-        meter.keep()
-    seconds = json.loads((places.fit / "cpu_seconds.json").read_text())
-    return coders.Saved(places.artifact), float(seconds)
+        meter = Meter(clock)
+        found = coders.train(row, images, seed, places, meter)
+        meter.keep()  # before the artefact stands: its cost is then known
+        coders.save(found, places, images)
+    return coders.Saved(places.artifact), float(json.loads(clock.read_text()))
 
 
 def judge(coder: Coder, images: Images, row: Row) -> dict[str, Any]:
