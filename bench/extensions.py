@@ -148,7 +148,11 @@ def features(encoder: keras.Model, corpus: Corpus) -> dict[str, float]:
 
 
 def own(parts: conv.Parts, corpus: Corpus, seed: int) -> dict[str, float]:
-    """Return the figures that single extensions are for, of any row."""
+    """Return the figures that single extensions are for, of any row.
+
+    Images are drawn from N(0, 1), a variational code's prior, and from the normal
+    distribution of each number of the code.
+    """
     rng = np.random.default_rng(seed)
     codes = through(corpus.test, parts.means)
     noisy = corpus.test + rng.normal(0, NOISE, corpus.test.shape)
@@ -161,12 +165,14 @@ def own(parts: conv.Parts, corpus: Corpus, seed: int) -> dict[str, float]:
     }
     found["rank_of_code"] = metrics.effective_rank(codes)
     variational = "log_variance" in [layer.name for layer in parts.coder.layers]
-    mean, scale = (0.0, 1.0) if variational else (codes.mean(0), codes.std(0))
-    draws = mean + scale * rng.normal(size=codes.shape)
-    images = through(draws.astype(np.float32), parts.painter)
-    found["frechet_of_samples"] = frechet.distance(
-        frechet.gaussian_of(small(images)), frechet.gaussian_of(small(corpus.test))
-    )
+    draws = rng.normal(size=codes.shape)
+    fitted = codes.mean(axis=0) + codes.std(axis=0) * draws
+    wanted = frechet.gaussian_of(small(corpus.test))
+    for word, rows in (("prior", draws), ("fitted", fitted)):
+        images = through(rows.astype(np.float32), parts.painter)
+        found[f"frechet_of_{word}"] = frechet.distance(
+            frechet.gaussian_of(small(images)), wanted
+        )
     if variational:
         head = keras.Model(
             parts.coder.input, parts.coder.get_layer("log_variance").output
