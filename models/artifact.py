@@ -81,6 +81,11 @@ class Artifact:
         """How many numbers a latent has."""
         return int(self.card["latent_dim"])
 
+    @property
+    def decoder(self) -> keras.Model:
+        """Latent to normalised image."""
+        return self._decoder
+
     def encode(self, pixels: np.ndarray) -> np.ndarray:
         """Return the latents of ``pixels``.
 

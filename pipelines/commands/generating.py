@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from models import critic, density, frechet
+from models import critic, density, frechet, objectives
 from models.artifact import Artifact
 from models.critic import Critic
 from models.density import Density
@@ -54,6 +54,24 @@ class Seen(NamedTuple):
     latents: np.ndarray
     real: np.ndarray
     painted: np.ndarray
+
+
+class Prior(NamedTuple):
+    """What a variational encoder was trained towards: codes like N(0, 1).
+
+    Attributes:
+        encoder: The encoder; its latents are its codes whitened.
+    """
+
+    encoder: Artifact
+
+    def sample(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Return ``count`` latents, float32, ``(count, d)``."""
+        return objectives.prior(self.encoder.decoder, count, rng)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what it is, as JSON can hold it."""
+        return density.prior(self.encoder.latent_dim).describe()
 
 
 def make(lake: Lake, encoder: Artifact, wish: Wish, folder: str) -> dict[str, Any]:
@@ -130,14 +148,17 @@ def look(encoder: Artifact, judge: Critic, images: Sample) -> Seen:
     return Seen(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def choose_density(encoder: Artifact, latents: np.ndarray, wish: Wish) -> Density:
+def choose_density(
+    encoder: Artifact, latents: np.ndarray, wish: Wish
+) -> Density | Prior:
     """Return the density that is wished for; of a variational encoder, its prior."""
+    variational = encoder.card.get("encoder", {}).get("kl", 0.0) > 0.0
     name = wish.density
     if name == "auto":
-        variational = encoder.card.get("encoder", {}).get("kl", 0.0) > 0.0
         name = "prior" if variational else "mixture"
     if name == "prior":
-        return density.prior(encoder.latent_dim)
+        numbers = encoder.latent_dim
+        return Prior(encoder) if variational else density.prior(numbers)
     weights = reach(encoder, latents)
     if name == "gaussian":
         return density.gaussian(latents, weights)
@@ -159,7 +180,7 @@ def reach(encoder: Artifact, latents: np.ndarray) -> np.ndarray:
 def draw(
     encoder: Artifact,
     judge: Critic,
-    found: Density,
+    found: Density | Prior,
     wish: Wish,
     where: tuple[int, str],
 ) -> np.ndarray:

@@ -129,7 +129,7 @@ def linear_models(pixels: np.ndarray):
     rows = keras.layers.Flatten()(images)
     encoder = readout.affine(forward, -mean @ forward, "forward")(rows)
     latents = keras.Input((NUMBERS,))
-    back = readout.affine(directions[:NUMBERS] * spread, mean, "back")(latents)
+    back = readout.affine(directions[:NUMBERS] * spread, mean, "code")(latents)
     painted = keras.layers.Reshape(pixels.shape[1:])(back)
     return keras.Model(images, encoder), keras.Model(latents, painted)
 

@@ -1,6 +1,5 @@
 import json
 import pathlib
-import shutil
 import subprocess
 import sys
 
@@ -65,6 +64,25 @@ def test_the_same_seed_gives_the_same_images_and_another_one_others(
     first = images(generated[0])[:5]
     assert (images(tmp_path / "same") == first).all()
     assert (images(tmp_path / "other") != first).any()
+
+
+def test_a_variational_encoder_is_drawn_from_by_its_prior(made):
+    from models import artifact
+    from pipelines.commands import generating
+
+    encoder = artifact.load(made.lake.encoder(made.space_id))
+    latents = np.random.default_rng(0).normal(size=(60, 6))
+    wish = Wish(count=1)
+
+    plain = generating.choose_density(encoder, latents, wish)
+    encoder.card["encoder"]["kl"] = 0.5
+    found = generating.choose_density(encoder, latents, wish)
+
+    assert plain.describe()["density"] == "mixture"
+    assert found.describe()["density"] == "prior"
+    drawn = found.sample(7, np.random.default_rng(0))
+    assert drawn.shape == (7, 6)
+    assert np.isfinite(encoder.decode(drawn)).all()
 
 
 def test_a_folder_that_stands_is_left_as_it_is(generated, made):
@@ -144,4 +162,3 @@ def test_generated_digits_lie_between_the_floor_and_the_ceiling(tmp_path):
     assert apart["training"] < apart["generated"] < apart["noise"]
     assert apart["generated"] < 1.25 * middle
     assert figures["neighbours"]["ok"]
-    shutil.rmtree(tmp_path)
