@@ -55,12 +55,15 @@ class Moments:
 def quarters(maps: keras.KerasTensor) -> keras.KerasTensor:
     """Return the mean of each quarter of maps; odd sizes share their middle row.
 
+    A side of one place is not parted.
+
     Args:
         maps: A symbolic batch, (n, height, width, channels).
     """
     height, width = maps.shape[1:3]
     size = (-(-height // 2), -(-width // 2))
-    means = layers.AveragePooling2D(size, strides=(height // 2, width // 2))(maps)
+    strides = (max(height // 2, 1), max(width // 2, 1))
+    means = layers.AveragePooling2D(size, strides=strides)(maps)
     return layers.Flatten()(means)  # (n, 4 × channels)
 
 

@@ -155,6 +155,44 @@ class PatchSettings(Encoder):
         return self.patch_side + self.stride * (2 * self.grid - 1)
 
 
+class InstanceSettings(PatchSettings):
+    """Preset `instance`: a network, begun in closed form, that knows each image."""
+
+    TRAIN: ClassVar[Mapping[str, Any]] = {
+        **{"epochs": 30, "batch_size": 128, "learning_rate": 2e-3},
+    }
+    CLOSED_FORM: ClassVar[bool] = False
+
+    preset: Literal["instance"] = "instance"  # type: ignore[assignment]
+    """The architecture, by name."""
+    pixel_share: Fraction = 0.172
+    """Part of the latent that is whitened principal components of the pixels."""
+    atoms: Positive = 128
+    """Patches in the stem's dictionary."""
+    images: Annotated[int, Field(ge=0)] = 15_000
+    """Training images that the stem's slow map is fitted on, at most; 0: all."""
+    trunk: Annotated[tuple[Positive, ...], Field(min_length=2)] = (192, 192, 512)
+    """Channels of the convolutions that are trained on the stem's map."""
+    temperature: Annotated[float, Field(gt=0.0)] = 0.3
+    """How alike a view must be to its image's memory; less is stricter."""
+    momentum: Fraction = 0.5
+    """How much of an image's memory stays when it is seen again."""
+    negatives: Positive = 896
+    """Memories of other images that a view is compared with."""
+    view_scale: Annotated[float, Field(gt=0.0, le=1.0)] = 0.75
+    """The side of a view, in sides of the image: small views cost less."""
+    least_area: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
+    """Share of an image that a view shows at least."""
+    flip: bool = True
+    """Whether views may be mirrored; not for digits or letters."""
+    colours: bool = True
+    """Whether brightness, contrast and colours of views change."""
+    weight_decay: Weight = 1e-4
+    """Weight decay of kernels."""
+    precision: Precision = "auto"
+    """What layers compute in; auto: mixed_bfloat16 where this host is faster in it."""
+
+
 class DeepSettings(Encoder):
     """What presets have that are trained to see rather than to paint."""
 
@@ -285,6 +323,7 @@ class FusionSettings(Encoder):
 PRESETS: dict[str, type[Encoder]] = {
     "conv": ConvSettings,
     "fusion": FusionSettings,
+    "instance": InstanceSettings,
     "patch": PatchSettings,
     "resnet": ResNetSettings,
     "vit": VitSettings,
@@ -304,6 +343,7 @@ def preset_of(value: Any) -> Any:
 EncoderSettings = Annotated[
     Annotated[ConvSettings, Tag("conv")]
     | Annotated[FusionSettings, Tag("fusion")]
+    | Annotated[InstanceSettings, Tag("instance")]
     | Annotated[PatchSettings, Tag("patch")]
     | Annotated[ResNetSettings, Tag("resnet")]
     | Annotated[VitSettings, Tag("vit")],

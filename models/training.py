@@ -51,7 +51,7 @@ def train(
     Raises:
         NonFiniteLoss: Training diverged; the message names the epoch and the step.
     """
-    training = _Training(model, task, optimizer)
+    training = Training(model, task, optimizer)
     training.run()
     best = training.stopper.best_epoch + 1 if training.kept else len(training.history)
     return Trained(training.history, best, training.resumed_at)
@@ -84,7 +84,7 @@ def cosine(
     )
 
 
-class _Training:
+class Training:
     """One training: what it is made of, and how far it is."""
 
     def __init__(

@@ -10,6 +10,8 @@ Each step is a sum over images, made in one pass, and a small problem solved by 
 what they give is folded into ordinary layers.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers
@@ -62,7 +64,7 @@ def learn_dictionary(task: Task) -> Dictionary:
     rows = np.sort(train.order(task.train.seed, 0)[:count])
     task.progress.epoch_begins(1, -(-count // sums.BATCH))
     images = keras.Input(tuple(train.shape), name="images")
-    shrink = device.settle(keras.Model(images, _shrunk(images, settings)))
+    shrink = device.settle(keras.Model(images, shrunk(images, settings)))
     found = []
     for step, batch in enumerate(train.batches(sums.BATCH, rows), start=1):
         (small,) = readout.predicted(shrink, batch.images)
@@ -89,30 +91,42 @@ def learn_slow_map(codes: keras.Model, task: Task) -> tuple[np.ndarray, np.ndarr
 def build_codes(
     shape: tuple[int, ...], settings: PatchSettings, atoms: Dictionary
 ) -> keras.Model:
-    """Return the model: image to local codes, (n, rows, columns, codes).
+    """Return the model: image to local codes, (n, rows, columns, codes)."""
+    images = keras.Input(tuple(shape), name="images")
+    codes = coded(shrunk(images, settings), settings, atoms)
+    return device.settle(keras.Model(images, codes))
+
+
+def coded(
+    small: keras.KerasTensor,
+    settings: PatchSettings,
+    atoms: Dictionary,
+    dtype: str = "float32",
+) -> keras.KerasTensor:
+    """Return the local codes of images that need no shrinking.
 
     They are how much of each atom the patches around a place have, and the principal
-    components of these, averaged.
+    components of these, averaged. Layers compute in ``dtype``.
     """
-    images = keras.Input(tuple(shape), name="images")
-    small = _shrunk(images, settings)
     side, values = settings.patch_side, len(atoms.projection)
     window = atoms.projection.reshape(side, side, small.shape[-1], -1)
-    found = _convolution(window, None, settings.stride, "components")(small)
+    found = frozen(
+        window, None, strides=settings.stride, name="components", dtype=dtype
+    )(small)
     found = ContrastNormalization(values, settings.contrast_floor)(found)
     crelu = settings.rectifier == "crelu"
     least = 0.0 if crelu else settings.threshold
-    coded = _convolution(
+    codes = frozen(
         atoms.kernel[None, None],
         atoms.bias - least,
-        1,
-        "atoms",
-        None if crelu else "relu",
+        activation=None if crelu else "relu",
+        name="atoms",
+        dtype=dtype,
     )(found)  # (n, rows, columns, atoms)
     if crelu:
-        coded = SoftThreshold(settings.threshold)(coded)
-    pooled = [layers.AveragePooling2D(POOL)(one) for one in (coded, found)]
-    return device.settle(keras.Model(images, layers.Concatenate()(pooled)))
+        codes = SoftThreshold(settings.threshold, dtype=dtype)(codes)
+    pooled = [layers.AveragePooling2D(POOL, dtype=dtype)(one) for one in (codes, found)]
+    return layers.Concatenate(dtype=dtype)(pooled)
 
 
 def build_features(
@@ -120,9 +134,9 @@ def build_features(
 ) -> keras.Model:
     """Return the model: image to what the slow map leaves, and to its pixels."""
     images = codes.inputs[0]
-    found = _convolution(kernel[None, None], bias, 1, "slow")(codes.outputs[0])
+    found = frozen(kernel[None, None], bias, name="slow")(codes.outputs[0])
     found = layers.UnitNormalization()(found)
-    found = layers.Flatten()(_in_grid(found, settings.grid))
+    found = layers.Flatten()(in_grid(found, settings.grid))
     return keras.Model(images, [found, pixels.pixel_features(images)])
 
 
@@ -145,30 +159,25 @@ def groups_of(features: keras.Model, settings: PatchSettings) -> tuple[Group, Gr
     return Group("semantic", semantic), Group("pixels", of_pixels)
 
 
-def _shrunk(images: keras.KerasTensor, settings: PatchSettings) -> keras.KerasTensor:
+def shrunk(images: keras.KerasTensor, settings: PatchSettings) -> keras.KerasTensor:
+    """Return images small enough to be worked on."""
     height, width = images.shape[1:3]
     factor = -(-max(height, width) // settings.working_side)
     factor = min(factor, min(height, width) // settings.least_side())
     return images if factor <= 1 else layers.AveragePooling2D(factor)(images)
 
 
-def _convolution(
-    kernel: np.ndarray,
-    bias: np.ndarray | None,
-    stride: int,
-    name: str,
-    activation: str | None = None,
+def frozen(
+    kernel: np.ndarray, bias: np.ndarray | None, *, dtype: str = "float32", **form: Any
 ) -> layers.Conv2D:
-    """Return a convolution of these weights; never trained."""
+    """Return a convolution of these weights, never trained; ``form`` is Keras' own."""
     layer = layers.Conv2D(
         kernel.shape[-1],
         kernel.shape[:2],
-        strides=stride,
         use_bias=bias is not None,
-        activation=activation,
         trainable=False,
-        name=name,
-        dtype="float32",
+        dtype=dtype,
+        **form,
     )
     layer.build((None, None, None, kernel.shape[2]))
     weights = [kernel] if bias is None else [kernel, bias]
@@ -176,7 +185,7 @@ def _convolution(
     return layer
 
 
-def _in_grid(found: keras.KerasTensor, grid: int) -> keras.KerasTensor:
+def in_grid(found: keras.KerasTensor, grid: int) -> keras.KerasTensor:
     """Return the mean of each part of a map; parts may share their outer rows."""
     strides = [side // grid for side in found.shape[1:3]]
     sizes = [

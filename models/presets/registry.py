@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from models.presets import conv, fusion, patch, resnet, vit
+from models.presets import conv, fusion, instance, patch, resnet, vit
 from models.task import Candidate, Task
 
 Preset = Callable[[Task], Candidate]
@@ -11,6 +11,7 @@ Preset = Callable[[Task], Candidate]
 PRESETS: dict[str, Preset] = {
     "conv": conv.fit,
     "fusion": fusion.fit,
+    "instance": instance.fit,
     "patch": patch.fit,
     "resnet": resnet.fit,
     "vit": vit.fit,
