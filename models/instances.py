@@ -16,8 +16,7 @@ from keras import ops
 
 from models.settings import InstanceSettings
 from models.task import Task, Trained
-from models.training import NonFiniteLoss
-from models.training import Training
+from models.training import NonFiniteLoss, Training
 from models.views import Views
 
 SMALLEST = 1e-12
