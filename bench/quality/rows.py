@@ -78,7 +78,6 @@ ROWS = (
     Row("raw", "raw", seeds=ONE),
     Row("pca-128", "pca", {"latent_dim": 128}, seeds=ONE),
     Row("pca-512", "pca", {"latent_dim": 512}, seeds=ONE),
-    Row("jpeg", "jpeg", seeds=ONE),
     Row("conv", "preset", {"preset": "conv"}),
     Row("conv-bare", "preset", {"preset": "conv", "pooled_share": 0.0}),
     Row("conv-512", "preset", {"preset": "conv", "latent_dim": 512}),
@@ -106,6 +105,7 @@ ROWS = (
         {"epochs": 5},
         datasets=CIFAR,
     ),
+    Row("jpeg", "jpeg", seeds=ONE),
 )
 
 
