@@ -1,3 +1,9 @@
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -86,3 +92,50 @@ def test_small_gradients_are_scaled_in_float16_alone():
     assert device.scaled(optimizer, "mixed_bfloat16") is optimizer
     scaled = device.scaled(optimizer, "mixed_float16")
     assert isinstance(scaled, keras.optimizers.LossScaleOptimizer)
+
+
+SHARED = """
+import json, sys
+from models.data import Examples
+from models.fit import fit
+from models.settings import ResNetSettings, TrainSettings
+from models.spec import ImageShape
+from models.task import Data, Task
+import keras
+
+given = json.loads(sys.argv[1])
+train, held_out = (Examples(given[one], ImageShape(*given["shape"])) for one in "te")
+small = {"width": 4, "blocks": (1, 1), "projector": (8,), "latent_dim": 6}
+found = fit(
+    Task(
+        encoder=ResNetSettings(**small),
+        train=TrainSettings(epochs=2, batch_size=16, learning_rate=0.01),
+        data=Data(train, held_out),
+        folder=given["folder"],
+    )
+)
+losses = [[one["loss"], one["val_loss"]] for one in found.trained.history]
+print(json.dumps([len(keras.distribution.list_devices()), losses]))
+"""
+
+
+@pytest.mark.slow
+def test_two_devices_train_as_one_does(examples, tmp_path):
+    train, held_out = examples  # forty images: the last batch has eight
+    given = {"t": train.paths, "e": held_out.paths, "shape": train.shape}
+
+    def by(devices):
+        flags = f"--xla_force_host_platform_device_count={devices}"
+        folder = {"folder": str(tmp_path / str(devices))}
+        done = subprocess.run(
+            [sys.executable, "-c", SHARED, json.dumps(given | folder)],
+            env=os.environ | {"KERAS_BACKEND": "jax", "XLA_FLAGS": flags},
+            cwd=pathlib.Path(training.__file__).parents[1],
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        found, losses = json.loads(done.stdout.splitlines()[-1])
+        assert found == devices
+        return np.array(losses)
+
+    np.testing.assert_allclose(by(2), by(1), rtol=2e-3)
