@@ -107,6 +107,8 @@ def _slice(axes: Axes, name: str, trials: Sequence[Tried]) -> None:
         axes.set_xlim(-0.5, len(ticks) - 0.5)
     else:
         places = found
+        whole = all(isinstance(one, int) for one in found)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=whole))
     values = [_value(trial) for trial in done]
     axes.plot(places, values, "o", color=OURS, markersize=5, alpha=0.75)
     at = done.index(best)
