@@ -31,7 +31,7 @@ TINY = {
     "patch": {"latent_dim": 8, "slow_features": 4, **SMALL_PATCHES},
     "fusion": {"latent_dim": 8, "overrides": FUSED},
     "instance": {"latent_dim": 8, "slow_features": 4, **SMALL_PATCHES}
-    | {"trunk": (8, 16), "negatives": 32, "stride": 1},
+    | {"trunk": (8, 16), "negatives": 32, "stride": 1, "precision": "float32"},
     "resnet": {"latent_dim": 8, "width": 8, "blocks": (1, 1), "projector": (16, 16)}
     | {"precision": HALF},
     "vit": {"latent_dim": 8, "width": 8, "depth": 1, "heads": 2, "decoder_depth": 1}
