@@ -30,7 +30,8 @@ from models import device, fit, frechet, metrics, objectives, readout, tfrecord
 from models.data import Examples
 from models.metrics import Labelled
 from models.presets import conv
-from models.settings import ConvSettings, FusionSettings, TrainSettings
+from models.section import TrainSettings
+from models.settings import ConvSettings, FusionSettings
 from models.spec import ImageShape
 from models.task import Data, Task
 

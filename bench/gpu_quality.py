@@ -37,7 +37,8 @@ from models import metrics  # noqa: E402
 from models.data import Batch, Examples  # noqa: E402
 from models.fit import fit  # noqa: E402
 from models.presets import resnet  # noqa: E402
-from models.settings import ResNetSettings, TrainSettings  # noqa: E402
+from models.section import TrainSettings  # noqa: E402
+from models.settings import ResNetSettings  # noqa: E402
 from models.spec import ImageShape  # noqa: E402
 from models.task import Candidate, Data, Task  # noqa: E402
 

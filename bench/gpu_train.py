@@ -33,7 +33,8 @@ from models.autoencoder import Autoencoder  # noqa: E402
 from models.data import Examples  # noqa: E402
 from models.fit import fit  # noqa: E402
 from models.presets import conv  # noqa: E402
-from models.settings import ConvSettings, TrainSettings  # noqa: E402
+from models.section import TrainSettings  # noqa: E402
+from models.settings import ConvSettings  # noqa: E402
 from models.spec import ImageShape  # noqa: E402
 from models.task import Data, Silent, Task  # noqa: E402
 

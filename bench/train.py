@@ -30,7 +30,8 @@ from models.autoencoder import Autoencoder
 from models.data import Examples
 from models.fit import fit
 from models.presets import conv
-from models.settings import ConvSettings, TrainSettings
+from models.section import TrainSettings
+from models.settings import ConvSettings
 from models.spec import ImageShape
 from models.task import Data, Task
 

@@ -9,7 +9,8 @@ import keras
 
 from models import sums
 from models.data import Examples
-from models.settings import EncoderSettings, TrainSettings
+from models.section import TrainSettings
+from models.settings import EncoderSettings
 from models.sums import Summed
 
 

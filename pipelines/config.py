@@ -14,13 +14,8 @@ from typing import Any, Self
 
 from pydantic import ValidationError, model_validator
 
-from models.settings import (
-    DEFAULT,
-    PRESETS,
-    EncoderSettings,
-    TrainSettings,
-    preset_of,
-)
+from models.section import TrainSettings
+from models.settings import DEFAULT, PRESETS, EncoderSettings, preset_of
 from pipelines.engine_section import EngineSettings
 from pipelines.errors import ConfigError
 from pipelines.sections import (

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from models.settings import Fraction, Positive, Section
+from models.section import Fraction, Positive, Section
 
 Retrain = Literal["never", "daily", "weekly", "monthly"]
 

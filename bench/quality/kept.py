@@ -14,7 +14,7 @@ from quality.rows import Row
 PROTOCOL = 1
 """Counts up when what a figure means changes: everything is then measured again."""
 ROOT = pathlib.Path(__file__).parents[2]
-_NOT_CODE = {"models.settings", "models.presets.registry"}
+_NOT_CODE = {"models.section", "models.settings", "models.presets.registry"}
 """The settings of a row are in its digest as they are; other presets are not its."""
 
 

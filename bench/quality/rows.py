@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from models.settings import PRESETS, EncoderSettings, TrainSettings
+from models.section import TrainSettings
+from models.settings import PRESETS, EncoderSettings
 
 
 class Unknown(Exception):

@@ -23,6 +23,7 @@ width = 16
 [split]
 eval_fraction = 0.3
 [encoder]
+preset = "conv"
 latent_dim = 4
 widths = [4]
 [train]

@@ -31,6 +31,7 @@ channels = 1
 [split]
 eval_fraction = 0.2
 [encoder]
+preset = "conv"
 latent_dim = 32
 widths = [8, 16]
 [train]

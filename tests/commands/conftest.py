@@ -28,7 +28,7 @@ TRANSFORM = "t" * 16
 SETTINGS = {
     "source": {"path": "/stripes"},
     "image": {"height": SIDE, "width": SIDE, "channels": 1},
-    "encoder": {"latent_dim": NUMBERS, "widths": [4]},
+    "encoder": {"preset": "conv", "latent_dim": NUMBERS, "widths": [4]},
     "train": {"epochs": 2, "batch_size": 32, "min_images": 10, "learning_rate": 1e-2},
     "gate": {"allow_small": True, "min_images": 20},
     "split": {"eval_fraction": 0.3},

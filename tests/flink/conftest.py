@@ -46,7 +46,7 @@ class Place:
         settings = {
             "source": {"path": source},
             "image": {"height": 32, "width": 32},
-            "encoder": {"widths": [8, 16], "latent_dim": 8},
+            "encoder": {"preset": "conv", "widths": [8, 16], "latent_dim": 8},
             "train": {"epochs": 1, "min_images": 10},
             **sections,
             "engine": {"chunk_size": 64, **engine},

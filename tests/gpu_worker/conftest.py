@@ -26,6 +26,7 @@ height = 28
 width = 28
 channels = 1
 [encoder]
+preset = "conv"
 latent_dim = 8
 widths = [8, 16]
 [train]

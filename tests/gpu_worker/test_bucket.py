@@ -27,7 +27,7 @@ EPOCHS = 8
 SETTINGS = {
     "source": {"path": "/images"},
     "image": {"height": 16, "width": 16, "channels": 1},
-    "encoder": {"latent_dim": 6, "widths": [4, 8]},
+    "encoder": {"preset": "conv", "latent_dim": 6, "widths": [4, 8]},
     "train": {"epochs": EPOCHS, "batch_size": 4, "learning_rate": 0.01},
 }
 

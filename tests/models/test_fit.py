@@ -9,7 +9,8 @@ import pytest
 from models import training
 from models.data import Examples
 from models.fit import fit
-from models.settings import ConvSettings, TrainSettings
+from models.section import TrainSettings
+from models.settings import ConvSettings
 from models.task import Data, Silent, Task
 
 ENCODER = ConvSettings(latent_dim=6, widths=(4, 8))
@@ -19,7 +20,8 @@ CUT_OFF = """
 import json, os, signal, sys
 from models.data import Examples
 from models.fit import fit
-from models.settings import ConvSettings, TrainSettings
+from models.section import TrainSettings
+from models.settings import ConvSettings
 from models.spec import ImageShape
 from models.task import Data, Task
 

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from models import fit, frozen
-from models.settings import ConvSettings, TrainSettings
+from models.section import TrainSettings
+from models.settings import ConvSettings
 from models.spec import ImageShape
 from models.task import Data, Task
 from models.transform import sha256_of

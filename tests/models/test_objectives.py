@@ -9,7 +9,8 @@ import pytest
 
 from models import fit, objectives
 from models.presets import conv
-from models.settings import ConvSettings, TrainSettings
+from models.section import TrainSettings
+from models.settings import ConvSettings
 from models.spec import ImageShape
 from models.task import Data, Silent, Task
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from models import pixels, readout, sums
-from models.settings import ConvSettings, TrainSettings
+from models.section import TrainSettings
+from models.settings import ConvSettings
 from models.spec import ImageShape
 from models.task import Data, Task
 

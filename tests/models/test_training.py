@@ -11,7 +11,8 @@ import pytest
 from models import device, training
 from models.autoencoder import Autoencoder
 from models.presets import conv
-from models.settings import ConvSettings, TrainSettings
+from models.section import TrainSettings
+from models.settings import ConvSettings
 from models.task import Data, Task
 
 
@@ -98,7 +99,8 @@ SHARED = """
 import json, sys
 from models.data import Examples
 from models.fit import fit
-from models.settings import ResNetSettings, TrainSettings
+from models.section import TrainSettings
+from models.settings import ResNetSettings
 from models.spec import ImageShape
 from models.task import Data, Task
 import keras

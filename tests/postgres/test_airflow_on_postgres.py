@@ -34,6 +34,7 @@ channels = 1
 [split]
 eval_fraction = 0.2
 [encoder]
+preset = "conv"
 latent_dim = 16
 widths = [8, 16]
 [train]

@@ -30,7 +30,7 @@ class Staged:
             {
                 "source": {"path": "/images"},
                 "image": {"height": SIDE, "width": SIDE},
-                "encoder": {"widths": [4, 8], "latent_dim": 6},
+                "encoder": {"preset": "conv", "widths": [4, 8], "latent_dim": 6},
                 "train": {"epochs": 1, "min_images": 10},
                 "engine": {"workers": 1},
                 **sections,

@@ -49,7 +49,7 @@ def new_run(tmp_path, source, run_id="2026-01-01-1", **sections) -> Run:
         {
             "source": {"path": str(source)},
             "image": {"height": 16, "width": 16},
-            "encoder": {"widths": [8, 8]},
+            "encoder": {"preset": "conv", "widths": [8, 8]},
             "engine": {"chunk_size": 16, "workers": 1},
             **sections,
         },

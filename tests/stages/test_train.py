@@ -32,7 +32,7 @@ def make_run(root, **values):
     settings = {
         "source": {"path": "/images"},
         "image": {"height": 16, "width": 16, "channels": 1},
-        "encoder": {"latent_dim": 6, "widths": [4, 8]},
+        "encoder": {"preset": "conv", "latent_dim": 6, "widths": [4, 8]},
         "train": {"epochs": 2, "batch_size": 16, "min_images": 30, **values},
     }
     settings = Settings.model_validate(settings)

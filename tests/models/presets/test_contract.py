@@ -14,7 +14,8 @@ from models import artifact, metrics, tfrecord
 from models.data import Examples
 from models.fit import fit
 from models.presets import registry
-from models.settings import PRESETS, TrainSettings
+from models.section import TrainSettings
+from models.settings import PRESETS
 from models.spec import ImageShape
 from models.task import Data, Task
 

@@ -6,7 +6,8 @@ from models import artifact, fit, metrics, tfrecord
 from models.data import Examples
 from models.metrics import Labelled
 from models.presets import fusion
-from models.settings import FusionSettings, TrainSettings
+from models.section import TrainSettings
+from models.settings import FusionSettings
 from models.spec import ImageShape
 from models.task import Data, Silent, Task
 

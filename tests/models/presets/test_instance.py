@@ -6,7 +6,8 @@ from models.data import Examples
 from models.fit import fit
 from models.instances import Discriminator
 from models.presets import instance, patch
-from models.settings import InstanceSettings, TrainSettings
+from models.section import TrainSettings
+from models.settings import InstanceSettings
 from models.spec import ImageShape
 from models.task import Data, Silent, Task
 from models.views import UNCHANGED, Views

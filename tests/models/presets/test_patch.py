@@ -7,7 +7,8 @@ from models.data import Examples
 from models.dictionary import Coding
 from models.metrics import Labelled
 from models.presets import patch
-from models.settings import PatchSettings, TrainSettings
+from models.section import TrainSettings
+from models.settings import PatchSettings
 from models.spec import ImageShape
 from models.task import Data, Silent, Task
 
