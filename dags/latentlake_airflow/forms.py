@@ -8,10 +8,13 @@ from airflow.sdk import Param
 FLAGS = {
     "source": "--source.path",
     "retrain": "--retrain",
+    "preset": "--encoder.preset",
     "epochs": "--train.epochs",
     "latent_dim": "--encoder.latent-dim",
 }
 """The flag of the first stage for each field that has one."""
+PRESETS = ("conv", "fusion", "instance", "patch", "resnet", "vit")
+"""The encoders there are; a DAG file cannot ask the package, which may not be here."""
 
 
 def night_form(source: str) -> dict[str, Param]:
@@ -43,6 +46,14 @@ def night_form(source: str) -> dict[str, Param]:
             },
             title="Train anew?",
             description="Where no encoder was ever accepted, one is trained anyway.",
+        ),
+        "preset": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, *PRESETS],
+            title="Encoder",
+            description="The preset. Another than the dataset's has settings of its "
+            "own, and makes training due. Empty: as the dataset says.",
         ),
         "epochs": Param(
             None,

@@ -2,6 +2,8 @@ import pytest
 from airflow.sdk.exceptions import ParamValidationError
 from latentlake_airflow import forms
 
+from models.settings import PRESETS
+
 
 def values(**given):
     form = forms.night_form("/images")
@@ -16,6 +18,7 @@ def test_every_filled_field_becomes_a_flag_of_the_first_stage():
     filled = values(
         source="/other; rm -rf /",
         retrain="always",
+        preset="patch",
         epochs=3,
         latent_dim=32,
         dry_run=True,
@@ -24,6 +27,7 @@ def test_every_filled_field_becomes_a_flag_of_the_first_stage():
     assert forms.flags_of(filled) == [
         *("--source.path", "/other; rm -rf /"),
         *("--retrain", "always"),
+        *("--encoder.preset", "patch"),
         *("--train.epochs", "3"),
         *("--encoder.latent-dim", "32"),
         "--dry-run",
@@ -37,6 +41,7 @@ def test_every_filled_field_becomes_a_flag_of_the_first_stage():
         ("night", "yesterday"),
         ("source", ""),
         ("retrain", "sometimes"),
+        ("preset", "fourier"),
         ("epochs", 0),
         ("epochs", "3"),
         ("latent_dim", 1),
@@ -53,3 +58,7 @@ def test_a_value_of_the_wrong_kind_is_refused_by_the_form(field, wrong):
 def test_the_keys_that_no_field_has_are_named():
     assert forms.unknown({"epoch": 3, "night": None}, values()) == ["epoch"]
     assert forms.unknown(None, values()) == []
+
+
+def test_the_form_offers_the_presets_there_are():
+    assert sorted(forms.PRESETS) == sorted(PRESETS)
