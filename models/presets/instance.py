@@ -9,18 +9,17 @@ stem and trunk together, whitened, beside principal components of pixels for the
 decoder.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
-from models import device, instances, pixels, readout, semantic, training
+from models import device, instances, readout, semantic, training
 from models.dictionary import Dictionary
 from models.instances import Discriminator
 from models.presets import patch
-from models.readout import Group
 from models.settings import InstanceSettings
 from models.spec import ImageShape
 from models.task import Candidate, Task
@@ -34,8 +33,6 @@ CALIBRATED = 2_000
 """Training images whose statistics stand in the trunk's normalisation at the end."""
 AVERAGED = 0.995
 """Momentum of the running mean of weights, which is what is kept of them."""
-RIDGE = 0.01
-"""Of the whitening: faint directions of many features are noise for the most part."""
 WARM_UP = 0.01
 """Part of the steps in which the learning rate rises."""
 EPSILON = 1e-5
@@ -52,7 +49,7 @@ def fit(task: Task) -> Candidate:
     slow = patch.learn_slow_map(codes, task)
     stem, trunk = build_stem(shape, settings, atoms, slow), build_trunk(settings)
     features = read_out(shape, settings, stem, trunk)
-    groups_of(features, settings)  # refused before anything is trained
+    semantic.groups(features, settings)  # refused before anything is trained
     memory = first_memory(stem, task)
     model = Discriminator(
         build_views(shape, settings, task.train.seed),
@@ -64,7 +61,7 @@ def fit(task: Task) -> Candidate:
     trained = instances.train(model, task, _optimizer(model, trunk, task))
     calibrate(stem, trunk, task)
     features = read_out(shape, settings, stem, folded(trunk, settings))
-    return Candidate(*finish(features, settings, task), trained)
+    return Candidate(*semantic.finish(features, settings, task), trained)
 
 
 def _optimizer(
@@ -257,19 +254,3 @@ def read_out(
     read.append(layers.GlobalAveragePooling2D(dtype="float32")(last))
     found = layers.Concatenate(dtype="float32")(read)
     return semantic.beside_pixels(images, found)
-
-
-def groups_of(features: keras.Model, settings: InstanceSettings) -> Sequence[Group]:
-    """Return the parts of the latent: faint directions of what is seen stay faint."""
-    seen, painted = semantic.groups(features, settings)
-    return seen._replace(ridge=RIDGE, standardised=True), painted
-
-
-def finish(
-    features: keras.Model, settings: InstanceSettings, task: Task
-) -> tuple[keras.Model, keras.Model]:
-    """Return encoder and decoder, fitted on training images."""
-    parts = groups_of(features, settings)
-    encoder = readout.encoder(features, parts, readout.fitted(features, parts, task))
-    kernel, bias = pixels.fitted(encoder, task, semantic.DECODED)
-    return encoder, pixels.decoder(kernel, bias, task.data.train.shape)
