@@ -64,6 +64,7 @@ def test_the_first_trial_is_of_the_datasets_own_settings(tuned, made):
     assert studied(tuned)[0] == tune_space.own(made.run.settings)
 
 
+@pytest.mark.slow
 def test_a_search_cut_off_between_trials_makes_the_same_ones(made, tmp_path, untrained):
     for out, calls in (("one", (12,)), ("several", (1, 5, 12))):
         for trials in calls:
@@ -117,6 +118,7 @@ def test_a_trial_that_was_killed_is_made_again_and_no_other(
     assert untrained == [made.run.settings]
 
 
+@pytest.mark.slow
 def test_the_answer_says_what_was_gained_over_the_datasets_own_settings(
     made, tmp_path, untrained
 ):

@@ -129,7 +129,19 @@ def folders(fits, transform, tmp_path_factory):
     return get
 
 
-every_preset = pytest.mark.parametrize("name", sorted(registry.PRESETS))
+LONG = {"resnet", "vit"}
+"""Presets whose layers take Keras seconds to trace: asked with the slow tests."""
+
+
+def presets(without=()):
+    """Ask every preset, the long ones with the slow tests."""
+    names = sorted(set(registry.PRESETS) - set(without))
+    long = [[pytest.mark.slow] if name in LONG else [] for name in names]
+    given = zip(names, long, strict=True)
+    return pytest.mark.parametrize("name", [pytest.param(n, marks=m) for n, m in given])
+
+
+every_preset = presets()
 
 
 def test_every_preset_has_settings_and_is_asked_here():
@@ -161,7 +173,7 @@ def test_latents_are_centred_and_none_is_dead_or_loud(name, fits, data):
     assert metrics.dead_dimensions(latents) == 0
 
 
-@pytest.mark.parametrize("name", sorted(set(registry.PRESETS) - {"conv"}))
+@presets(without=["conv"])
 def test_a_fitted_decoder_paints_better_than_the_mean_image(name, fits, data):
     images = data.held_out.read(range(len(data.held_out))).images
     mean = data.train.read(range(len(data.train))).images.mean(axis=0)
