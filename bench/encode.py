@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def accept(run: Run) -> None:
-    """Accept an encoder of the default preset with random weights."""
+    """Accept an encoder of preset conv with random weights."""
     transform_id = transform.run(run, []).wrote["transform_id"]
     settings = ConvSettings()
     made = conv.build(SHAPE, settings)
@@ -91,7 +91,7 @@ def measure(tiny: Run, whole: Run, images: int, rounds: int) -> None:
         images / best["loop"],
     )
     figure = {
-        "name": "encode, CIFAR-10 from shards, default preset",
+        "name": "encode, CIFAR-10 from shards, preset conv",
         "ours": round(ours, 1),
         "limit": round(limit, 1),
         "ratio": round(ours / limit, 3),

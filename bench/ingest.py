@@ -124,7 +124,7 @@ def stage(folder: pathlib.Path, side: int, workers: int) -> None:
         {
             "source": {"path": str(folder)},
             "image": {"height": side, "width": side},
-            "encoder": {"widths": [8, 8]},
+            "encoder": {"preset": "conv", "widths": [8, 8]},
             "engine": {"workers": workers, "chunk_size": CHUNK if side < 64 else 64},
             "limits": {"max_rejected_fraction": 0.0, "max_rejected_floor": 0},
         },

@@ -1,4 +1,4 @@
-"""A full CIFAR-10 night on this machine: 60,000 images, default preset, its epochs.
+"""A full CIFAR-10 night on this machine: 60,000 images, preset conv, its epochs.
 
 Prints one JSON object a stage: seconds, peak memory, images a second; then the gate.
 Then the same night again (nothing new), and one with 1 % new images.
@@ -29,6 +29,8 @@ kind = "parquet"
 height = 32
 width = 32
 channels = 3
+[encoder]
+preset = "conv"
 """
 
 

@@ -1,6 +1,6 @@
 """What each further image costs each stage, and the cores that a corpus asks for.
 
-Two first nights of photographs in full settings (64 px, RGB, the default preset), one
+Two first nights of photographs in full settings (64 px, RGB, preset conv), one
 of a corpus several times as large as the other: what the larger one costs more, by the
 stages' own manifests, is the price of an image; start-up falls out. From it follow the
 cores that must work so that a corpus is done within a night of eight hours.
@@ -30,6 +30,8 @@ CORPORA = (1, 100, 10_000)
 SETTINGS = """
 [source]
 path = "{source}"
+[encoder]
+preset = "conv"
 [train]
 epochs = 1
 [gate]

@@ -144,7 +144,7 @@ def say(what: str, count: int, turns: Turns) -> None:
     pairs = list(zip(turns.ours[1:], turns.bare[2:], strict=False))
     ours, bare = (statistics.median(one) for one in zip(*pairs, strict=True))
     figure = {
-        "name": f"train, {what} 32 px, default preset",
+        "name": f"train, {what} 32 px, preset conv",
         "ours": round(count / ours),
         "limit": round(count / bare),
         "ratio": round(bare / ours, 3),

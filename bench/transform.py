@@ -90,7 +90,7 @@ def new_run(root: str, data: pathlib.Path, images: int, normalise: str) -> Run:
         {
             "source": {"path": "/cifar10"},
             "image": {"height": 32, "width": 32},
-            "encoder": {"widths": [8, 8]},
+            "encoder": {"preset": "conv", "widths": [8, 8]},
             "transform": {"normalise": normalise},
             "engine": {"workers": 1},
         },

@@ -7,7 +7,6 @@ code. One view a step is half the work of losses that compare two.
 """
 
 import math
-import time
 from typing import Any
 
 import keras
@@ -17,7 +16,6 @@ from keras import ops
 from models.settings import InstanceSettings
 from models.task import Task, Trained
 from models.training import NonFiniteLoss, Training
-from models.views import Views
 
 SMALLEST = 1e-12
 """Codes shorter than this have no direction to remember."""
@@ -33,7 +31,11 @@ class Discriminator(keras.Model):
     """
 
     def __init__(
-        self, views: Views, stem: keras.Model, head: keras.Model, temperature: float
+        self,
+        views: keras.Model,
+        stem: keras.Model,
+        head: keras.Model,
+        temperature: float,
     ) -> None:
         super().__init__()
         self.views, self.stem, self.head = views, stem, head
@@ -114,12 +116,13 @@ class _Training(Training):
         assert isinstance(task.encoder, InstanceSettings)
         self.momentum, self.others = task.encoder.momentum, task.encoder.negatives
 
-    def _epoch(self, epoch: int) -> dict[str, float]:
-        start, seed, train = (
-            time.perf_counter(),
-            self.settings.seed,
-            self.task.data.train,
-        )
+    def judge(self) -> dict[str, float]:
+        """Return nothing: held-out images have no memory to be compared with."""
+        return {}
+
+    def steps(self, epoch: int) -> float:
+        """Take the steps of an epoch; the memory moves after each."""
+        seed, train = self.settings.seed, self.task.data.train
         rows = train.order(seed, epoch)
         parts = len(rows) // self.batch_size
         self.task.progress.epoch_begins(epoch + 1, parts)
@@ -127,7 +130,7 @@ class _Training(Training):
         draws = np.random.default_rng([seed, epoch, 1])
         each, total = -(-self.others // self.batch_size), 0.0
         for step, batch in enumerate(
-            self._images(train, rows[: parts * self.batch_size]), start=1
+            self.images(train, rows[: parts * self.batch_size]), start=1
         ):
             here = rows[(step - 1) * self.batch_size : step * self.batch_size]
             own = memory[here]
@@ -144,10 +147,4 @@ class _Training(Training):
             total += loss
             self.task.progress.step_done(step, loss)
         self.model.memory.assign(memory)
-        rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        return {
-            "epoch": epoch + 1,
-            "loss": total / parts,
-            "learning_rate": rate,
-            "seconds": time.perf_counter() - start,
-        }
+        return total / parts

@@ -135,34 +135,39 @@ class Training:
 
     def _epoch(self, epoch: int) -> dict[str, float]:
         start = time.perf_counter()
+        loss = self.steps(epoch)
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        return {
+            "epoch": epoch + 1,
+            "loss": loss,
+            **self.judge(),
+            "learning_rate": rate,
+            "seconds": time.perf_counter() - start,
+        }
+
+    def steps(self, epoch: int) -> float:
+        """Take the steps of an epoch; return their mean loss."""
         train = self.task.data.train
         rows = self._whole(train.order(self.settings.seed, epoch))
         count = -(-len(rows) // self.batch_size)
         self.task.progress.epoch_begins(epoch + 1, count)
         steps = _Steps(self.model, self.task.progress, epoch + 1)
         self.model.fit(
-            self._images(train, rows),
+            self.images(train, rows),
             steps_per_epoch=count,
             shuffle=False,  # they come in their order
             callbacks=steps,
             verbose=0,
         )
-        loss = steps.finish()
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        return {
-            "epoch": epoch + 1,
-            "loss": loss,
-            **self._judge(),
-            "learning_rate": rate,
-            "seconds": time.perf_counter() - start,
-        }
+        return steps.finish()
 
-    def _judge(self) -> dict[str, float]:
+    def judge(self) -> dict[str, float]:
+        """Return the loss on held-out images, where there are any."""
         held_out = self.task.data.held_out
         rows = self._whole(np.arange(min(len(held_out), JUDGED)))
         if not len(rows):
             return {}
-        images = self._images(held_out, rows)
+        images = self.images(held_out, rows)
         count = -(-len(rows) // self.batch_size)
         found = self.model.evaluate(images, steps=count, verbose=0, return_dict=True)
         return {"val_loss": float(found["loss"])}
@@ -171,9 +176,10 @@ class Training:
         """Return as many of ``rows`` as can be shared among the devices evenly."""
         return rows[: len(rows) - len(rows) % self.task.devices]
 
-    def _images(
+    def images(
         self, examples: Examples, rows: np.ndarray
     ) -> Iterator[tuple[np.ndarray]]:
+        """Yield the images of ``rows`` in batches."""
         for batch in examples.batches(self.batch_size, rows):
             yield (batch.images,)
 

@@ -188,15 +188,19 @@ def first_memory(stem: keras.Model, task: Task) -> np.ndarray:
                 found = found + readout.predicted(model, batch.images[:, :, ::-1])[0]
             yield found.astype(np.float32)
 
-    sample = np.sort(train.order(task.train.seed, 0)[: readout.WHITENED])
+    order = train.order(task.train.seed, 0)
+    sample, rest = (
+        np.sort(rows) for rows in np.split(order, [min(readout.WHITENED, len(order))])
+    )
     known = np.concatenate(list(codes(sample)))
     covariance = np.cov(known.T, bias=True)
     found = whiten(known.mean(axis=0), covariance, min(REMEMBERED, len(covariance)))
     deviations = np.linalg.norm(found.back, axis=1)
     kernel = (found.forward * np.sqrt(deviations)).astype(np.float32)
     mean = found.mean.astype(np.float32)
-    parts = [(one - mean) @ kernel for one in codes(np.arange(len(train)))]
-    memory = np.concatenate(parts)
+    memory = np.empty((len(train), kernel.shape[1]), np.float32)
+    parts = [(one - mean) @ kernel for one in (known, *codes(rest))]
+    memory[np.concatenate([sample, rest])] = np.concatenate(parts)
     return memory / np.maximum(np.linalg.norm(memory, axis=1, keepdims=True), 1e-12)
 
 
