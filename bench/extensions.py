@@ -35,7 +35,10 @@ from models.settings import ConvSettings, FusionSettings
 from models.spec import ImageShape
 from models.task import Data, Task
 
-DATA = pathlib.Path(__file__).parents[2] / "shared" / "data" / "cifar10"
+HERE = pathlib.Path(__file__).parent
+DATA = HERE.parents[1] / "shared" / "data" / "cifar10"
+WORK = HERE / ".scoreboard-work" / "extensions"
+"""Where the frozen model of `perceptual` is kept between calls that have --out."""
 SHAPE = ImageShape(32, 32, 3)
 BATCH = 128
 NOISE, MASK = 0.8, 0.5
@@ -76,8 +79,8 @@ def main() -> None:
     """Print a line a row."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=pathlib.Path, default=DATA)
-    parser.add_argument("--minutes", type=float, default=1.0)
-    parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--minutes", type=float, default=4.0)
+    parser.add_argument("--images", type=int, default=45_000)
     parser.add_argument("--test", type=int, default=5_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rows", nargs="*", default=[*ROWS, "fusion"])
@@ -86,16 +89,24 @@ def main() -> None:
     corpus = Corpus(flags.data, flags.images, flags.test)
     done = flags.out.read_text() if flags.out and flags.out.exists() else ""
     with tempfile.TemporaryDirectory(prefix="latentlake-extensions-") as work:
-        folder = flags.out.parent if flags.out else pathlib.Path(work)
+        folder = WORK if flags.out else pathlib.Path(work)
+        folder.mkdir(parents=True, exist_ok=True)
         for name in flags.rows:
             if f'"name": "{name}"' in done:
                 continue
             row = fused if name == "fusion" else judged
-            line = json.dumps({"name": name, **row(name, corpus, flags, folder)})
+            about = {"name": name, "settings": ROWS.get(name, {}), "of": of(flags)}
+            line = json.dumps(about | row(name, corpus, flags, folder))
             print(line, flush=True)
             if flags.out:
                 with flags.out.open("a") as file:
                     file.write(f"{line}\n")
+
+
+def of(flags: argparse.Namespace) -> dict[str, Any]:
+    """Return what every row has in common."""
+    given = {key: getattr(flags, key) for key in ("minutes", "images", "test", "seed")}
+    return given | {"noise": NOISE, "mask": MASK}
 
 
 def judged(

@@ -14,25 +14,28 @@ LONGEST = math.log(4 / 3)
 """A crop is at most a third longer than wide, or wider than long (as a logarithm)."""
 LUMA = (0.299, 0.587, 0.114)
 """How much red, green and blue weigh in grey (ITU-R BT.601)."""
-_DRAWS = 11
+_DRAWS = 13
 
 
 class Colours(NamedTuple):
-    """How far colours may change; those but brightness and contrast need 3 channels.
+    """How far colours may change; saturation, tint and grey need 3 channels.
+
+    Each but the last two multiplies a distance by a factor between 1 less and 1 more
+    than it. What gets darker or brighter than all images of the batch is cut off.
 
     Attributes:
-        brightness: Most that is added to all pixels, in standard deviations of pixels.
-        contrast: The distance from the image's mean changes by this share at most.
-        saturation: The distance from grey changes by this share at most.
-        hue: Colours turn about grey by this part of a whole turn at most.
+        brightness: Of the distance from black, the darkest pixel of the batch.
+        contrast: Of the distance from the image's mean.
+        saturation: Of the distance from grey.
+        tint: Of each channel's distance from black, by itself.
         often: Probability that the four above are applied to an image.
         grey: Probability that an image becomes grey.
     """
 
-    brightness: float = 0.8
+    brightness: float = 0.4
     contrast: float = 0.4
     saturation: float = 0.2
-    hue: float = 0.1
+    tint: float = 0.1
     often: float = 0.8
     grey: float = 0.2
 
@@ -62,8 +65,8 @@ class Boxes(NamedTuple):
 class Views(keras.layers.Layer):
     """Show each image as one random part of it, in other colours.
 
-    The default is the recipe of Bardes, Ponce and LeCun (2022) for small images:
-    neither blur nor solarisation, and hue turned about the grey axis.
+    The default is near the recipe of Bardes, Ponce and LeCun (2022) for small images:
+    neither blur nor solarisation, and a tint in place of a turn of the hue.
     """
 
     def __init__(
@@ -118,17 +121,25 @@ class Views(keras.layers.Layer):
         return Boxes(top, left, rows, columns, flipped)
 
     def _coloured(self, images: Any, draws: list[Any], channels: int) -> Any:
-        to, on = self.colours, ops.cast(draws[0] < self.colours.often, "float32")
-        bright, contrast, saturation, hue = (
-            (2 * one - 1) * most * on
-            for one, most in zip(draws[1:5], to[:4], strict=True)
-        )
-        if channels == 3:
-            grey = ops.cast(draws[5] < to.grey, "float32")
-            images = recoloured(images, 1 + saturation, hue, grey)
+        most, seen = self.colours, (0, 1, 2)
+        black = ops.min(images, axis=seen)
+        white = ops.max(images, axis=seen)
+        on = ops.cast(draws[0] < most.often, "float32")
+
+        def factor(draw: Any, change: float) -> Any:
+            return (1 + (2 * draw - 1) * change * on)[:, None, None, None]
+
+        images = black + factor(draws[1], most.brightness) * (images - black)
         mean = ops.mean(images, axis=(1, 2, 3), keepdims=True)
-        moved = images + _each(contrast) * (images - mean)
-        return moved + _each(bright)
+        images = mean + factor(draws[2], most.contrast) * (images - mean)
+        if channels == 3:
+            light = ops.sum(images * ops.array(LUMA, "float32"), axis=-1, keepdims=True)
+            colour = ops.cast(draws[4] >= most.grey, "float32")[:, None, None, None]
+            saturation = colour * factor(draws[3], most.saturation)
+            images = light + saturation * (images - light)
+            tints = [factor(draw, most.tint) for draw in draws[5:8]]
+            images = black + ops.concatenate(tints, axis=-1) * (images - black)
+        return ops.clip(images, black, white)
 
 
 def resized(images: Any, boxes: Boxes, size: tuple[int, int] | None = None) -> Any:
@@ -147,32 +158,6 @@ def resized(images: Any, boxes: Boxes, size: tuple[int, int] | None = None) -> A
     return ops.einsum("npw,nowc->nopc", columns, seen)
 
 
-def recoloured(images: Any, saturation: Any, hue: Any, grey: Any) -> Any:
-    """Return images in other colours, by one 3 × 3 matrix for each.
-
-    Args:
-        images: (n, h, w, 3), float32.
-        saturation: What the distance from grey is multiplied by, (n,).
-        hue: Parts of a whole turn about the grey axis, (n,).
-        grey: 1 where the image becomes grey, else 0, (n,).
-    """
-    same = ops.eye(3)
-    to_grey = ops.transpose(ops.tile(ops.array([LUMA], "float32"), (3, 1)))
-    turned = _turn(2 * math.pi * hue)  # (n, 3, 3)
-    saturation = (saturation * (1 - grey))[:, None, None]
-    mixed = saturation * same + (1 - saturation) * to_grey
-    return ops.einsum("nhwc,ncd->nhwd", images, ops.matmul(turned, mixed))
-
-
-def _turn(angle: Any) -> Any:
-    """Return the matrices that turn colours about grey (Rodrigues' formula)."""
-    angle = angle[:, None, None]
-    across = ops.array([[0, 1, -1], [-1, 0, 1], [1, -1, 0]], "float32") / math.sqrt(3)
-    along = ops.ones((3, 3)) / 3
-    cosine = ops.cos(angle)
-    return cosine * ops.eye(3) + (1 - cosine) * along + ops.sin(angle) * across
-
-
 def _weights(part: tuple[Any, Any], side: int, size: int, mirrored: Any) -> Any:
     """Return what each pixel of a side gives to each one seen: (n, size, side).
 
@@ -189,7 +174,3 @@ def _weights(part: tuple[Any, Any], side: int, size: int, mirrored: Any) -> Any:
     at = ops.clip(at, 0, side - 1)
     there = ops.arange(side, dtype="float32")
     return ops.relu(1 - ops.abs(at[:, :, None] - there))
-
-
-def _each(values: Any) -> Any:
-    return values[:, None, None, None]

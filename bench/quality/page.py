@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from quality import card, datasets, kept, words
+from quality import card, datasets, extensions, kept, words
 from quality.datasets import DATASETS, Dataset
 from quality.published import PUBLISHED
 from quality.rows import ROWS, Row, Unknown
@@ -62,6 +62,7 @@ def write(folder: pathlib.Path, place: pathlib.Path) -> pathlib.Path:
         card.draw(titles, place / PICTURE)
         parts.append(rate_section(shown, found))
     parts += [
+        extensions.section(folder),
         on_gpu(folder / GPU),
         published(),
         words.PROTOCOL,

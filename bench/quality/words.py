@@ -79,3 +79,27 @@ Not yet measured. {GPU_COMMAND} prints the
 figures; put its lines into `bench/scoreboard/gpu.jsonl`, and
 `python bench/quality.py --page` shows them here.
 """
+
+EXTENSIONS_COMMAND = (
+    "`python bench/extensions.py --out bench/scoreboard/extensions.jsonl`"
+)
+ABOUT_EXTENSIONS = f"""## Extensions
+
+What may be asked of preset `conv` besides, each trained for {{minutes:g}} CPU-minutes
+on {{images:,}} training images of CIFAR-10 from seed {{seed}}, and judged on {{test:,}}
+test images: {EXTENSIONS_COMMAND}.
+Bold is what the option is for; compare it with `plain`. *Of noisy* and *of masked*:
+PSNR of what is painted of images with noise of deviation {{noise:g}}, or with
+{{mask:.0%}} of their blocks hidden, in all rows. *Fréchet of N(0, 1)*: the distance of
+images painted of draws from N(0, 1) to test images, in means of 4 × 4 pixels. *Error of
+features*: of reconstructions, in the features of the network of row `discriminative`,
+in shares of their variance. Probes are those of the gate, on 10,000 training images.
+`fusion` has preset `patch` beside `conv`.
+"""
+NO_EXTENSIONS = f"""## Extensions
+
+Not yet measured: {EXTENSIONS_COMMAND}.
+"""
+PARTS = """The parts of `fusion`, alone: `conv` reads {linear_of_conv:.1f} and
+{knn_of_conv:.1f}, `patch` {linear_of_patch:.1f} and {knn_of_patch:.1f}.
+"""

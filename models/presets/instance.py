@@ -28,7 +28,7 @@ from models.whitening import whiten
 
 REMEMBERED = 128
 """Numbers of a code, and of what is remembered of an image."""
-COLOURS = Colours(0.8, 0.4, 0.4, 0.05, 1.0, 0.15)
+COLOURS = Colours(0.4, 0.4, 0.4, 0.3, 1.0, 0.15)
 CALIBRATED = 2_000
 """Training images whose statistics stand in the trunk's normalisation at the end."""
 AVERAGED = 0.995

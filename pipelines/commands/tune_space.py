@@ -14,11 +14,15 @@ WIDER = 10.0
 DIGITS = 3
 """Of a learning rate, that are kept: nobody wants to read more."""
 SHARES = (0.0, 0.25, 0.5, 0.75)
-CHOICES: Mapping[str, tuple[float, ...]] = {
+CHOICES: Mapping[str, tuple[float | bool, ...]] = {
     "pooled_share": SHARES,
     "pixel_share": SHARES,
     "noise": (0.0, 0.1, 0.3),
     "threshold": (0.0, 0.05, 0.1, 0.25),
+    "temperature": (0.2, 0.3, 0.5),
+    "least_area": (0.1, 0.2, 0.4),
+    "colours": (True, False),
+    "flip": (True, False),
 }
 """Values of a preset's options that are tried beside the dataset's own."""
 FACTORS: Mapping[str, tuple[float, ...]] = {
@@ -77,6 +81,8 @@ def options(settings: Settings) -> list[tuple[str, list[Any]]]:
     """Return each option of the preset that is searched, its own value first."""
     found = []
     for key in type(settings.encoder).model_fields:
+        if key == "flip" and not getattr(settings.encoder, "discriminative", 1.0):
+            continue  # no views of images are asked for: nothing is mirrored
         value = getattr(settings.encoder, key)
         others: list[Any] = []
         if key in CHOICES:

@@ -194,7 +194,7 @@ def test_a_trial_is_given_up_only_for_losses_of_the_same_encoder(width, given_up
     assert tune_study.AmongAlike().prune(study, bad) is given_up
 
 
-@pytest.mark.parametrize("preset", ["conv", "patch", "resnet", "vit"])
+@pytest.mark.parametrize("preset", ["conv", "instance", "patch", "resnet", "vit"])
 def test_every_preset_has_something_to_search_and_its_choices_are_valid(preset):
     values = {"source": {"path": "x"}, "encoder": {"preset": preset}}
     settings = config.parse(values, origin="test")
@@ -209,6 +209,22 @@ def test_every_preset_has_something_to_search_and_its_choices_are_valid(preset):
         ) == tune_space.chosen(settings, choice)
     assert any(name.startswith("encoder.") for name in choice)
     assert ("train.epochs" in choice) is not settings.encoder.CLOSED_FORM
+
+
+@pytest.mark.parametrize(
+    ("encoder", "searched"),
+    [
+        ({"preset": "conv"}, False),
+        ({"preset": "conv", "discriminative": 0.1}, True),
+        ({"preset": "instance"}, True),
+    ],
+)
+def test_mirroring_is_searched_where_there_are_views(encoder, searched):
+    values = {"source": {"path": "x"}, "encoder": encoder}
+
+    found = dict(tune_space.options(config.parse(values, origin="test")))
+
+    assert ("flip" in found) is searched
 
 
 def test_a_bucket_lake_keeps_its_study_on_this_machine(made, tmp_path, capsys):

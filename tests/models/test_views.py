@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from models.views import UNCHANGED, Boxes, Colours, Views, recoloured, resized
+from models.views import UNCHANGED, Boxes, Colours, Views, resized
 
 WHOLE = {"area": (1.0, 1.0), "flip": 0.0}
 
@@ -35,7 +35,7 @@ def test_settings_that_change_nothing_give_the_image_back(colours):
 
     seen = Views(**WHOLE, colours=colours)(rows)
 
-    np.testing.assert_array_equal(seen, rows)
+    np.testing.assert_allclose(seen, rows, atol=1e-6)
 
 
 def test_a_part_is_what_bilinear_sampling_by_hand_gives():
@@ -105,29 +105,35 @@ def test_grey_leaves_no_colour_and_keeps_the_luma():
     np.testing.assert_allclose(seen, np.repeat(luma[..., None], 3, -1), atol=1e-5)
 
 
-def test_a_whole_turn_of_hue_and_a_third_of_one():
-    rows = images(2)
-    ones, turns = np.ones(2, np.float32), np.array([1, 1 / 3], np.float32)
+def test_a_tint_multiplies_each_channel_by_itself_and_cuts_off_at_the_brightest():
+    rows = np.abs(images(50)) + 1.0
+    rows[0, 0, 0], rows[0, 0, 1] = 0.0, 100.0  # black and white of the batch
+    colours = UNCHANGED._replace(tint=0.5, often=1.0)
 
-    seen = np.asarray(recoloured(rows, ones, turns, 0 * ones))
+    seen = np.asarray(Views(**WHOLE, colours=colours)(rows))
 
-    np.testing.assert_allclose(seen[0], rows[0], atol=1e-5)
-    np.testing.assert_allclose(seen[1], np.roll(rows[1], 1, axis=-1), atol=1e-5)
+    factors = (seen[1:] / rows[1:])[:, 1, 1]
+    np.testing.assert_allclose(seen[1:], rows[1:] * factors[:, None, None], rtol=1e-5)
+    assert factors.min() < 0.6
+    assert factors.max() > 1.4
+    assert np.abs(factors[:, 0] - factors[:, 1]).max() > 0.5
+    assert seen.max() <= 100.0
 
 
 @pytest.mark.parametrize("name", ["brightness", "contrast"])
 def test_colours_of_grey_images_change_too(name):
-    rows = images(channels=1)
+    rows = np.abs(images(channels=1)) + 1.0
+    rows[0, 0, 0], rows[0, 0, 1] = 0.0, 100.0
     colours = UNCHANGED._replace(**{name: 0.5, "often": 1.0})
 
-    seen = np.asarray(Views(**WHOLE, colours=colours)(rows))
+    seen = np.asarray(Views(**WHOLE, colours=colours)(rows))[1:]
 
-    moved = np.abs(seen - rows).max(axis=(1, 2, 3))
-    assert (moved > 1e-3).all()
-    same = np.ptp if name == "brightness" else np.mean
-    np.testing.assert_allclose(
-        [same(one) for one in seen], [same(one) for one in rows], atol=1e-4
-    )
+    centre = 0.0 if name == "brightness" else rows[1:].mean((1, 2, 3), keepdims=True)
+    factors = (seen - centre) / (rows[1:] - centre)
+    each = np.median(factors, axis=(1, 2, 3))
+    np.testing.assert_allclose(factors, each[:, None, None, None] + 0 * factors, 1e-3)
+    assert (np.abs(each - 1) > 1e-3).all()
+    assert (np.abs(each - 1) <= 0.5).all()
 
 
 def test_views_are_part_of_a_compiled_model():
