@@ -49,6 +49,10 @@ class Encoder(Section):
     """What `[train]` says for this preset where the dataset says nothing."""
     CLOSED_FORM: ClassVar[bool] = False
     """Whether it is fitted by sums over all images, which Beam may add up."""
+    LOSS: ClassVar[str] = "the mean squared error of normalised images"
+    """What training brings down, in words."""
+    PLANNED: ClassVar[bool] = False
+    """Whether the learning rate follows a plan, and not the loss."""
 
     latent_dim: Annotated[int, Field(ge=2, le=4096)] = 128
     """Numbers in a latent."""
@@ -60,6 +64,10 @@ class Encoder(Section):
 
 class GradientSettings(Encoder):
     """What may be asked of an encoder that is trained by gradient; all of it is off."""
+
+    LOSS: ClassVar[str] = (
+        "the mean squared error of normalised images, and what else was asked"
+    )
 
     noise: Weight = 0.0
     """Deviation of Gaussian noise on normalised images in training: denoising."""
@@ -87,6 +95,8 @@ class GradientSettings(Encoder):
 
 class DeepSettings(Encoder):
     """What presets have that are trained to see rather than to paint."""
+
+    PLANNED: ClassVar[bool] = True
 
     latent_dim: Annotated[int, Field(ge=2, le=4096)] = 512
     """Numbers in a latent."""

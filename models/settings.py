@@ -89,6 +89,8 @@ class InstanceSettings(PatchSettings):
         **{"epochs": 22, "batch_size": 128, "learning_rate": 3e-3},
     }
     CLOSED_FORM: ClassVar[bool] = False
+    LOSS: ClassVar[str] = "the cross-entropy of knowing an image among others"
+    PLANNED: ClassVar[bool] = True
 
     preset: Literal["instance"] = "instance"  # type: ignore[assignment]
     """The architecture, by name."""
@@ -128,6 +130,7 @@ class ResNetSettings(DeepSettings):
         "batch_size": 256,
         "learning_rate": 0.3,
     }
+    LOSS: ClassVar[str] = "VICReg's, and the mean squared error of painted pixels"
 
     preset: Literal["resnet"] = "resnet"
     """The architecture, by name."""
@@ -161,6 +164,7 @@ class VitSettings(DeepSettings):
         "batch_size": 256,
         "learning_rate": 1e-3,
     }
+    LOSS: ClassVar[str] = "the mean squared error of hidden patches"
 
     preset: Literal["vit"] = "vit"
     """The architecture, by name."""

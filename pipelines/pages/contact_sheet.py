@@ -17,6 +17,8 @@ TILES = COLUMNS * COLUMNS
 SIDE = 96
 """Longest side of a tile, in pixels; smaller images are enlarged by whole factors."""
 GAP = 2
+NEAR = 0.26
+"""Marks that are nearer than this part of the scale have their names on two sides."""
 INK, QUIET, OURS = "#1b1f24", "#80868f", "#e0663c"
 MARKS = (
     ("training", "training images", QUIET),
@@ -96,7 +98,7 @@ def _scale(axes: Axes, apart: Mapping[str, float]) -> None:
     taken: list[tuple[float, int]] = []
     for name, words, colour in sorted(MARKS, key=lambda mark: apart[mark[0]]):
         at = apart[name] / reach
-        crowded = bool(taken) and at - taken[-1][0] < 0.16
+        crowded = bool(taken) and at - taken[-1][0] < NEAR
         side = -taken[-1][1] if crowded else 1
         taken.append((at, side))
         axes.plot(apart[name], 0.0, "o", color=colour, markersize=8, zorder=3)

@@ -17,6 +17,8 @@ QUIET = "#80868f"
 """A grey that is read on white and on black."""
 MOST_RATES = 5
 """So many learning rates are written at the axis, at most."""
+LEAST = 1e-3
+"""Rates below this share of the highest are not shown: a plan ends at almost 0."""
 
 
 def plot(history: Sequence[Mapping[str, float]]) -> figure:
@@ -71,8 +73,8 @@ def quieten(chart: figure) -> None:
 
 
 def _add_rate(chart: figure, epochs: list[float], rates: list[float]) -> None:
-    low, high = min(rates) / 1.5, max(rates) * 6.0
-    chart.extra_y_ranges = {"rate": Range1d(low, high)}
+    low = max(min(rates), max(rates) * LEAST)
+    chart.extra_y_ranges = {"rate": Range1d(low / 1.5, max(rates) * 6.0)}
     chart.extra_y_scales = {"rate": LogScale()}
     chart.step(
         epochs, rates, y_range_name="rate", color=RATE, line_width=1.5,
@@ -81,7 +83,16 @@ def _add_rate(chart: figure, epochs: list[float], rates: list[float]) -> None:
     axis = LinearAxis(
         y_range_name="rate",
         axis_label="learning rate",
-        ticker=FixedTicker(ticks=sorted(set(rates))[-MOST_RATES:]),
+        ticker=FixedTicker(ticks=_marked(rates, low)),
         formatter=PrintfTickFormatter(format="%.2g"),
     )
     chart.add_layout(axis, "right")
+
+
+def _marked(rates: Sequence[float], low: float) -> list[float]:
+    """Return the learning rates to write: each, or of many the first and decades."""
+    each = sorted(set(rates))
+    if len(each) <= MOST_RATES:
+        return each
+    decades = (max(rates) / 10**power for power in range(MOST_RATES))
+    return sorted(rate for rate in decades if rate >= low)

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from models.section import Encoder
+from models.settings import PRESETS, preset_of
 from pipelines.lake import store
 from pipelines.lake.run import Run
 from pipelines.records import StageResult
@@ -61,6 +63,7 @@ def make_page(run: Run) -> str:
         "code": reading.code(run.lake),
         "settings": run.settings.model_dump(mode="json"),
         "history": history or [],
+        "trained": _trained(run, judged_by),
         **_rejections(run),
         **_pairs(pictures),
     }
@@ -86,6 +89,13 @@ def _origin_of_pictures(run: Run) -> str:
         return run.run_id
     accepted = pointer.read(run.lake)
     return accepted.run_id if accepted else run.run_id
+
+
+def _trained(run: Run, judged_by: str) -> type[Encoder]:
+    """Return the preset of the encoder that is shown."""
+    pinned = _json(run.lake.run(judged_by, "run.json"))
+    encoder = pinned["settings"]["encoder"] if pinned else run.settings.encoder
+    return PRESETS[preset_of(encoder)]
 
 
 def _pictures(run: Run, judged_by: str) -> "Keepsake | None":

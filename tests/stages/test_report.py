@@ -120,6 +120,27 @@ def test_the_page_of_a_published_night_shows_all_of_it(nights):
     assert ids >= {"numbers", "rejections", "pictures", "map", "gate", "training"}
 
 
+@pytest.mark.parametrize(
+    ("preset", "words"),
+    [
+        ("conv", "squared error of normalised images, and what else was asked; the ra"),
+        ("instance", "knowing an image among others; the rate follows a plan."),
+    ],
+)
+def test_the_page_says_what_the_loss_of_the_preset_is(nights, preset, words):
+    run = nights.begin("2026-01-01")
+    judged(run)
+    pinned = store.read_json(run.path("run.json"))
+    pinned["settings"]["encoder"] = {"preset": preset}
+    store.write_json(run.path("run.json"), pinned)
+
+    assert (
+        f"3 epochs in 3 s. The loss is the {'mean ' * (preset == 'conv')}"
+        in (page := made(run)).words
+    )
+    assert words in page.words
+
+
 def test_the_page_asks_nothing_of_the_network_and_forbids_it(nights):
     run = nights.begin("2026-01-01")
     judged(run)
