@@ -18,6 +18,7 @@ import subprocess
 import sys
 
 from quality import kept
+from quality.alone import ALONE, keep_to_one_core
 from quality.datasets import DATASETS, Absent
 from quality.rows import ROWS, Row, Unknown, find
 
@@ -25,9 +26,6 @@ HERE = pathlib.Path(__file__).parent
 KEPT = HERE / "scoreboard"
 WORK = HERE / ".scoreboard-work"
 SKIPPED = 10
-ALONE = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
-)
 
 
 def main() -> int:
@@ -108,15 +106,7 @@ def stands(dataset: str, row: Row, seed: int) -> bool:
 
 def one(dataset: str, name: str, seed: int) -> int:
     """Measure one row and seed in this process, on one core."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    from models import device
-
-    if device.choose_backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+    keep_to_one_core()
     from quality.measure import measure
 
     try:
