@@ -13,7 +13,16 @@ FLAGS = {
     "latent_dim": "--encoder.latent-dim",
 }
 """The flag of the first stage for each field that has one."""
-PRESETS = ("conv", "fusion", "instance", "patch", "resnet", "vit")
+OWN = "own"
+"""Chosen where the dataset's own encoder is wanted."""
+PRESETS = {
+    "instance": "instance: a network that knows every image; the default",
+    "patch": "patch: patches in closed form; a minute on one core",
+    "conv": "conv: the textbook autoencoder",
+    "resnet": "resnet: a residual network that knows two views as one; for GPUs",
+    "vit": "vit: a masked autoencoder with attention; for GPUs",
+    "fusion": "fusion: several encoders, whitened together",
+}
 """The encoders there are; a DAG file cannot ask the package, which may not be here."""
 
 
@@ -48,12 +57,13 @@ def night_form(source: str) -> dict[str, Param]:
             description="Where no encoder was ever accepted, one is trained anyway.",
         ),
         "preset": Param(
-            None,
-            type=["null", "string"],
-            enum=[None, *PRESETS],
+            OWN,
+            type="string",
+            enum=[OWN, *PRESETS],
+            values_display={OWN: "As the dataset says", **PRESETS},
             title="Encoder",
             description="The preset. Another than the dataset's has settings of its "
-            "own, and makes training due. Empty: as the dataset says.",
+            "own, and makes training due.",
         ),
         "epochs": Param(
             None,
@@ -84,10 +94,13 @@ def night_form(source: str) -> dict[str, Param]:
 
 def flags_of(params: Mapping[str, Any]) -> list[str]:
     """Return the first stage's arguments for the values of the form."""
+    asked = {field: params.get(field) for field in FLAGS}
+    if asked["preset"] == OWN:
+        asked["preset"] = None
     words = []
-    for field, flag in FLAGS.items():
-        if params.get(field) is not None:
-            words += [flag, str(params[field])]
+    for field, value in asked.items():
+        if value is not None:
+            words += [FLAGS[field], str(value)]
     return [*words, "--dry-run"] if params.get("dry_run") else words
 
 

@@ -60,5 +60,15 @@ def test_the_keys_that_no_field_has_are_named():
     assert forms.unknown(None, values()) == []
 
 
-def test_the_form_offers_the_presets_there_are():
+def test_a_source_may_be_called_as_a_choice_of_the_encoder_is():
+    flags = forms.flags_of(values(source=forms.OWN))
+
+    assert flags == ["--source.path", "own", "--retrain", "auto"]
+
+
+def test_the_form_offers_the_presets_there_are_and_the_datasets_own():
+    field = forms.night_form("/images")["preset"]
+
     assert sorted(forms.PRESETS) == sorted(PRESETS)
+    assert set(field.schema["enum"]) == {forms.OWN, *PRESETS}
+    assert set(field.schema["values_display"]) == {forms.OWN, *PRESETS}
