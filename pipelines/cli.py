@@ -7,8 +7,9 @@ chosen, so that help answers at once.
 
 import logging
 import os
+import select
 import sys
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from pipelines import quiet
 from pipelines.errors import (
@@ -44,6 +45,8 @@ NOISY = (
     *("botocore", "aiobotocore", "s3fs", "fsspec"),
 )
 """Libraries whose warnings alone are told."""
+NOBODY_READS = 141
+"""The exit code of a program that the signal SIGPIPE would have ended."""
 
 
 def main() -> NoReturn:
@@ -62,8 +65,19 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         code = 130
     except Exception as error:
-        code = accident(error)
+        code = NOBODY_READS if unread(sys.stdout) else accident(error)
     leave(code)
+
+
+def unread(stream: TextIO) -> bool:
+    """Return whether who read ``stream`` is gone, as ``head`` is; no more is said."""
+    poll = select.poll()
+    poll.register(stream.fileno(), select.POLLOUT)
+    gone = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    stream.flush()
+    return gone
 
 
 def accident(error: Exception) -> int:
@@ -89,8 +103,8 @@ def leave(code: int) -> NoReturn:
     itself apart, after all work is done; so nothing is taken apart.
     """
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    unread(sys.stdout)
+    unread(sys.stderr)
     os._exit(code)
 
 

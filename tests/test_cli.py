@@ -199,3 +199,15 @@ def test_what_nobody_expected_keeps_its_traceback_and_ends_in_one_line(capsys):
     assert code == 1
     said = capsys.readouterr().err.splitlines()
     assert said[-1] == "latentlake: an accident: ValueError: what is this?"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["night", "--help"]])
+def test_a_reader_that_has_seen_enough_is_no_accident(words):
+    command = [sys.executable, "-m", "pipelines", *words]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.close()  # as head does
+        said = process.stderr.read()
+
+    assert said == ""
