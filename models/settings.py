@@ -16,7 +16,6 @@ from models.section import (
     Fraction,
     GradientSettings,
     Positive,
-    Precision,
     Weight,
 )
 
@@ -118,7 +117,7 @@ class InstanceSettings(PatchSettings):
     """Whether brightness, contrast and colours of views change."""
     weight_decay: Weight = 1e-4
     """Weight decay of kernels."""
-    precision: Precision = "auto"
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
     """What layers compute in; auto: mixed_bfloat16 where this host is faster in it."""
 
 
