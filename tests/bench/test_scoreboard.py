@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from quality import coders, datasets, kept, measure, page, rows, speed
+from quality import coders, datasets, extensions, kept, measure, page, rows, speed
 from quality.rows import Row
 
 SMALL = Row(
@@ -155,6 +155,25 @@ def test_the_page_shows_what_a_gpu_printed(tmp_path):
     assert "| linear | 85.1 | % |  |  |" in text
     assert "Not yet measured" not in text
     assert "log" not in text.split("|---|")[-1]
+
+
+def test_the_page_shows_what_extensions_are_worth_beside_what_each_is_for(tmp_path):
+    of = {"minutes": 0.5, "images": 9000, "test": 500, "seed": 0}
+    of |= {"noise": 0.8, "mask": 0.5}
+    plain = {"linear": 40.0, "knn": 41.0, "psnr": 20.0, "psnr_of_noisy": 19.0}
+    rows = [
+        {"name": "plain", "settings": {}, "of": of, **plain},
+        {"name": "noise", "settings": {"noise": 0.8}, "of": of, **plain},
+    ]
+    assert "Not yet measured" in extensions.section(tmp_path)
+    lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+    (tmp_path / extensions.FILE).write_text(lines)
+
+    text = extensions.section(tmp_path)
+
+    assert "for 0.5 CPU-minutes\non 9,000 training images" in text
+    assert "| `plain` |  | 40.0 | 41.0 | 20.0 | 19.00 |" in text
+    assert "| `noise` | noise = 0.8 | 40.0 | 41.0 | 20.0 | **19.00** |" in text
 
 
 def test_a_row_of_an_unknown_preset_or_option_is_named():
