@@ -87,7 +87,7 @@ ROWS = (
         "instance-hour",
         "preset",
         {"preset": "instance"},
-        {"epochs": 135},
+        {"epochs": 120},
         datasets=CIFAR,
     ),
     Row("patch", "preset", {"preset": "patch"}),
