@@ -31,7 +31,7 @@ class TrainSettings(Section):
     batch_size: Positive = 128
     """Examples in one step."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
-    """The first learning rate; the highest where the preset plans it (resnet, vit)."""
+    """The first learning rate; the highest of a plan (instance, resnet, vit)."""
     reduce_patience: Positive = 3
     """Epochs without progress before a learning rate without a plan is halved."""
     stop_patience: Positive = 8

@@ -16,6 +16,7 @@ from models.section import (
     Fraction,
     GradientSettings,
     Positive,
+    TrainSettings,
     Weight,
 )
 
@@ -106,7 +107,7 @@ class InstanceSettings(PatchSettings):
     momentum: Fraction = 0.5
     """How much of an image's memory stays when it is seen again."""
     negatives: Positive = 896
-    """Memories of other images that a view is compared with."""
+    """Memories drawn for a view's comparison, beside those of its own batch."""
     view_scale: Annotated[float, Field(gt=0.0, le=1.0)] = 0.75
     """The side of a view, in sides of the image: small views cost less."""
     least_area: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
@@ -199,22 +200,26 @@ class FusionSettings(Encoder):
     latent_dim: Annotated[int, Field(ge=2, le=4096)] = 512
     """Numbers in a latent."""
     presets: Annotated[tuple[str, ...], Field(min_length=2)] = ("conv", "patch")
-    """The presets whose encoders are fused; each is trained as `[train]` says."""
+    """The presets whose encoders are fused, each trained by its own plan, if any."""
     overrides: tuple[str, ...] = ()
-    """Settings of these, each as in `patch.atoms = 800`; the rest have defaults."""
+    """Settings of these, each as in `patch.atoms = 800` or `conv.train.epochs = 30`."""
 
     @model_validator(mode="after")
     def _parts_are_sound(self) -> Self:
         self.parts()
         return self
 
-    def parts(self) -> list[Any]:
-        """Return the settings of each part.
+    def parts(
+        self, train: TrainSettings | None = None
+    ) -> list[tuple[Any, TrainSettings]]:
+        """Return the settings of each part, and how it is trained where all are so.
+
+        A part's own plan comes before ``train``, and an override before both.
 
         Raises:
             ValueError: A preset is not there or named twice, or an override is wrong.
         """
-        given: dict[str, dict[str, Any]] = {name: {} for name in self.presets}
+        given: dict[str, list[str]] = {name: [] for name in self.presets}
         known = sorted(set(PRESETS) - {self.preset})
         if set(given) - set(known) or len(given) < len(self.presets):
             raise ValueError(
@@ -228,15 +233,24 @@ class FusionSettings(Encoder):
                     f"encoder.overrides has {line!r}: begin with one of "
                     f"{', '.join(given)}, as in '{self.presets[0]}.latent_dim = 64'"
                 )
+            given[name].append(setting)
             try:
-                given[name] |= tomllib.loads(setting)
+                tomllib.loads("\n".join(given[name]))
             except tomllib.TOMLDecodeError as error:
                 raise ValueError(f"encoder.overrides has {line!r}: {error}") from error
-        return [PRESETS[name].model_validate(given[name]) for name in self.presets]
+        usual = (train or TrainSettings()).model_dump()
+        found = []
+        for name, lines in given.items():
+            values = tomllib.loads("\n".join(lines))
+            asked = values.pop("train", {})
+            part = PRESETS[name].model_validate(values)
+            plan = TrainSettings.model_validate({**usual, **part.TRAIN, **asked})
+            found.append((part, plan))
+        return found
 
     def least_side(self) -> int:
         """Return what suits every part."""
-        return max(part.least_side() for part in self.parts())
+        return max(part.least_side() for part, _ in self.parts())
 
 
 PRESETS: dict[str, type[Encoder]] = {

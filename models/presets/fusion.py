@@ -18,6 +18,7 @@ from keras import layers
 from models import pixels, readout
 from models.passes import Passes
 from models.readout import Group
+from models.section import TrainSettings
 from models.settings import EncoderSettings, FusionSettings
 from models.spec import ImageShape
 from models.task import Candidate, Task
@@ -32,8 +33,8 @@ def fit(task: Task) -> Candidate:
     passes.once("begun", lambda told: [])  # there is a checkpoint before a part ends
     parts: list[keras.Model] = []
     learned_from: dict[str, str] = {}
-    for part in settings.parts():
-        made = functools.partial(_fitted, part=part)
+    for part, train in settings.parts(task.train):
+        made = functools.partial(_fitted, part=part, train=train)
         file, digests = passes.once(part.preset, made)
         parts.append(_loaded(file, part.preset))
         learned_from |= json.loads(digests.tobytes())
@@ -67,11 +68,13 @@ def _group(features: keras.Model, settings: FusionSettings) -> Group:
     return Group("fused", settings.latent_dim)
 
 
-def _fitted(task: Task, part: EncoderSettings) -> list[np.ndarray]:
+def _fitted(
+    task: Task, part: EncoderSettings, train: TrainSettings
+) -> list[np.ndarray]:
     """Return the bytes of a part's encoder, and of what it was learned from."""
     folder = os.path.join(task.folder, part.preset)
     os.makedirs(folder, exist_ok=True)
-    own = dataclasses.replace(task, encoder=part, folder=folder)
+    own = dataclasses.replace(task, encoder=part, train=train, folder=folder)
     from models.presets import registry  # not before: it knows this preset as well
 
     found = registry.find(part.preset)(own)

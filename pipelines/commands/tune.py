@@ -54,7 +54,7 @@ def run(lake_root: str, dataset: str, wish: Wish) -> int:
     """Search, and write the best settings as TOML beside a picture of the search."""
     lake = Lake(absolute(lake_root), check_name(dataset))
     _check(wish)
-    run = _last_with_examples(lake)
+    run = _as_now_set(_last_with_examples(lake))
     from models import device
 
     device.choose_backend()  # before Keras is imported
@@ -105,6 +105,18 @@ def _last_with_examples(lake: Lake) -> Run:
         f"{lake.runs}: no run of {lake.dataset} has training examples that stand. Make "
         f"some: latentlake night {lake.dataset} --retrain always --lake {lake.root}"
     )
+
+
+def _as_now_set(run: Run) -> Run:
+    """Return ``run`` with what the dataset's file, where it has one, says by now."""
+    file = config.find(run.lake.dataset)
+    if not file.exists():
+        return run
+    now = config.load(file).model_dump(mode="json")
+    values = run.settings.model_dump(mode="json")
+    values |= {key: now[key] for key in ("encoder", "train", "gate")}
+    origin = f"{file}, with the images of run {run.run_id}"
+    return dataclasses.replace(run, settings=config.parse(values, origin=origin))
 
 
 @contextlib.contextmanager

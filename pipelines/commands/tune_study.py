@@ -82,12 +82,14 @@ class Listener:
         self._tick()
 
     def epoch_done(self, record: dict[str, float]) -> None:
-        """Report the held-out loss.
+        """Report the held-out loss, if there is one: passes in closed form have none.
 
         Raises:
             TrialPruned: It is among the worse ones.
         """
-        loss = record.get("val_loss", record["loss"])
+        loss = record.get("val_loss", record.get("loss"))
+        if loss is None:
+            return
         self._trial.report(loss, int(record["epoch"]))
         if self._trial.should_prune():
             raise optuna.TrialPruned

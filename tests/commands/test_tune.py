@@ -53,6 +53,50 @@ def studied(out):
         return [one.user_attrs["choice"] for one in tune_study.finished(study)]
 
 
+@pytest.fixture
+def set_to(tmp_path, monkeypatch):
+    """Let the dataset have a settings file; return what writes it."""
+    monkeypatch.setenv("LATENTLAKE_DATASETS", str(tmp_path / "datasets"))
+
+    def write(encoder):
+        file = tmp_path / "datasets" / "stripes.toml"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(
+            '[source]\npath = "/stripes"\n[gate]\nallow_small = true\n'
+            f"[train]\nmin_images = 10\n[encoder]\n{encoder}"
+        )
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        'preset = "patch"\n',
+        'preset = "fusion"\nlatent_dim = 12\noverrides = ["conv.latent_dim = 8", '
+        '"conv.widths = [4]", "conv.train.epochs = 1", "patch.latent_dim = 12"]\n',
+    ],
+)
+def test_a_search_is_of_what_the_settings_file_says_by_now(
+    made, tmp_path, set_to, encoder
+):
+    set_to(encoder)
+
+    ask(made, tmp_path / "out", trials=1, work=str(tmp_path / "out" / "work"))
+
+    found = tomllib.loads((tmp_path / "out" / tune.FRAGMENT).read_text())
+    assert found["encoder"]["preset"] in encoder
+
+
+def test_a_settings_file_that_does_not_suit_the_examples_is_named(
+    made, tmp_path, set_to
+):
+    set_to('preset = "vit"\npatch = 16\n')
+
+    with pytest.raises(ConfigError, match=r"stripes\.toml, with the images of run"):
+        ask(made, tmp_path / "out")
+
+
 def test_a_search_that_is_gone_on_with_repeats_no_trial(tuned):
     choices = studied(tuned)
 

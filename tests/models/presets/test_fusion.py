@@ -144,6 +144,8 @@ def test_fused_probes_are_no_worse_than_the_better_part(found):
         ({"overrides": ["vit.depth = 2"]}, "begin with one of conv, patch"),
         ({"overrides": ["conv.depth = 2"]}, "depth"),
         ({"overrides": ["conv.latent_dim"]}, r"'conv.latent_dim': Expected"),
+        ({"overrides": ["conv.train.epochs = 0"]}, "epochs"),
+        ({"overrides": ["conv.kl = 1", "conv.kl = 2"]}, "'conv.kl = 2': Cannot"),
     ],
 )
 def test_parts_that_cannot_be_are_refused(values, said):
@@ -157,3 +159,17 @@ def test_a_latent_of_more_numbers_than_the_parts_have_is_refused(found):
 
     with pytest.raises(ValueError, match="have 20 numbers together"):
         fusion._group(parts, SETTINGS.model_copy(update={"latent_dim": 30}))
+
+
+def test_a_part_is_trained_by_its_own_plan_unless_an_override_says_otherwise():
+    settings = FusionSettings(
+        presets=("conv", "instance", "patch"),
+        overrides=("instance.train.epochs = 40", "instance.atoms = 64"),
+    )
+
+    conv, instance, _ = settings.parts(TrainSettings(epochs=7, seed=3))
+
+    assert (conv[1].epochs, conv[1].learning_rate, conv[1].seed) == (7, 1e-3, 3)
+    assert (instance[1].epochs, instance[1].learning_rate) == (40, 3e-3)
+    assert instance[1].seed == 3
+    assert instance[0].atoms == 64
