@@ -59,9 +59,17 @@ class Corpus:
     """Images of CIFAR-10, normalised by the training images, and their labels."""
 
     def __init__(self, folder: pathlib.Path, train: int, test: int) -> None:
-        pixels, self.labels = load(sorted(folder.glob("train-*.parquet")), train)
-        held_out, self.test_labels = load(sorted(folder.glob("test-*.parquet")), test)
-        self.mean, self.std = pixels.mean((0, 1, 2)), pixels.std((0, 1, 2))
+        pixels, names = load(sorted(folder.glob("train-*.parquet")), train)
+        held_out, others = load(sorted(folder.glob("test-*.parquet")), test)
+        known = np.unique(names + others)
+        self.labels, self.test_labels = (
+            np.searchsorted(known, one) for one in (names, others)
+        )
+        # In float32, NumPy's sums over so many pixels come to a standstill.
+        self.mean, self.std = (
+            one((0, 1, 2), dtype=np.float64).astype(np.float32)
+            for one in (pixels.mean, pixels.std)
+        )
         self.images = (pixels - self.mean) / self.std
         self.test = (held_out - self.mean) / self.std
 
@@ -87,12 +95,12 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, default=None)
     flags = parser.parse_args()
     corpus = Corpus(flags.data, flags.images, flags.test)
-    done = flags.out.read_text() if flags.out and flags.out.exists() else ""
+    done = earlier(flags)
     with tempfile.TemporaryDirectory(prefix="latentlake-extensions-") as work:
-        folder = WORK if flags.out else pathlib.Path(work)
+        folder = WORK / flags.out.stem if flags.out else pathlib.Path(work)
         folder.mkdir(parents=True, exist_ok=True)
         for name in flags.rows:
-            if f'"name": "{name}"' in done:
+            if name in done:
                 continue
             row = fused if name == "fusion" else judged
             about = {"name": name, "settings": ROWS.get(name, {}), "of": of(flags)}
@@ -101,6 +109,21 @@ def main() -> None:
             if flags.out:
                 with flags.out.open("a") as file:
                     file.write(f"{line}\n")
+
+
+def earlier(flags: argparse.Namespace) -> set[str]:
+    """Return the rows that the file given by --out has.
+
+    Raises:
+        SystemExit: They were made otherwise than is asked now.
+    """
+    if not flags.out or not flags.out.exists():
+        return set()
+    rows = [json.loads(line) for line in flags.out.read_text().splitlines()]
+    for row in rows:
+        if row["of"] != of(flags):
+            raise SystemExit(f"{flags.out} has rows of {row['of']}: name another file.")
+    return {row["name"] for row in rows}
 
 
 def of(flags: argparse.Namespace) -> dict[str, Any]:
@@ -259,7 +282,7 @@ def small(images: np.ndarray) -> np.ndarray:
     return images.reshape(count, 8, 4, 8, 4, 3).mean(axis=(2, 4)).reshape(count, -1)
 
 
-def load(files: list[pathlib.Path], count: int) -> tuple[np.ndarray, np.ndarray]:
+def load(files: list[pathlib.Path], count: int) -> tuple[np.ndarray, list[Any]]:
     """Return pixels from 0 to 1, and labels, of the first ``count`` images."""
     images: list[np.ndarray] = []
     labels: list[int] = []
@@ -273,8 +296,7 @@ def load(files: list[pathlib.Path], count: int) -> tuple[np.ndarray, np.ndarray]
                 images.append(pixels[..., ::-1])
             labels += rows["label"]
             if len(images) == count:
-                whole = np.stack(images).astype(np.float32) / 255
-                return whole, np.unique(labels[:count], return_inverse=True)[1]
+                return np.stack(images).astype(np.float32) / 255, labels[:count]
     raise SystemExit(f"{files}: fewer than {count} images")
 
 

@@ -101,15 +101,32 @@ def identity(task: Task) -> dict[str, Any]:
         "backend": keras.backend.backend(),
         "examples": [len(data.train), len(data.held_out)],
         "files": [os.path.basename(path) for path in data.train.paths],
+        "devices": task.devices,
     }
 
 
 def restore(
     kept: Checkpoint, model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]
-) -> None:
-    """Give ``model``, its optimizer and ``callbacks`` the state that was kept."""
-    for number, variable in enumerate(_variables(model)):
-        variable.assign(kept.arrays[f"variable-{number}"])
+) -> bool:
+    """Give ``model``, its optimizer and ``callbacks`` the state that was kept.
+
+    Returns:
+        Whether it suits them; a state that other code kept may not, and is left alone.
+    """
+    found = {
+        f"variable-{number}": variable
+        for number, variable in enumerate(_variables(model))
+    }
+    shapes = {name: tuple(one.shape) for name, one in found.items()}
+    if shapes != {
+        name: one.shape
+        for name, one in kept.arrays.items()
+        if name.startswith("variable-")
+    }:
+        _LOG.warning("The checkpoint is of another network: training starts anew.")
+        return False
+    for name, variable in found.items():
+        variable.assign(kept.arrays[name])
     for place, (callback, state) in enumerate(
         zip(callbacks, kept.callbacks, strict=True)
     ):
@@ -122,6 +139,7 @@ def restore(
             callback.best_weights = [
                 kept.arrays[f"best-{place}-{one}"] for one in count
             ]
+    return True
 
 
 def write_json(path: str, value: Any) -> None:

@@ -183,11 +183,14 @@ def _index(path: str) -> np.ndarray:
     if not os.path.getsize(path):
         return np.empty((0, 2), np.int64)
     with open(path, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-        view = memoryview(data)
+        view, found, damage = memoryview(data), [], ""
         try:
             found = list(tfrecord.frames(view, path))
-        finally:
-            view.release()
+        except ValueError as error:
+            damage = str(error)  # its traceback holds the view, which has to go first
+        view.release()
+    if damage:
+        raise ValueError(damage)
     return np.array(found, np.int64).reshape(-1, 2)
 
 

@@ -74,7 +74,8 @@ def learn(found: np.ndarray, coding: Coding, rng: np.random.Generator) -> Dictio
     projection = centring @ _directions(found @ centring, coding.components)
     rows = normalised(found @ projection, values, coding.contrast_floor)
     mean = rows.mean(axis=0)
-    whiten = _zca(np.cov(rows, rowvar=False, bias=True), coding.zca_epsilon)
+    covariance = np.atleast_2d(np.cov(rows, rowvar=False, bias=True))
+    whiten = _zca(covariance, coding.zca_epsilon)
     white = ((rows - mean) @ whiten).astype(np.float32)
     kernel = whiten @ gain_shape_means(white, coding.atoms, rng).T
     return Dictionary(projection, kernel, -mean @ kernel)

@@ -122,7 +122,9 @@ class Perceptual(keras.layers.Layer):
         )
         wanted = ops.stop_gradient(wanted)
         spread = ops.mean(ops.var(wanted, axis=0)) + _SMALLEST
-        return self.weight * ops.mean(ops.square(found - wanted)) / spread
+        several = ops.cast(ops.shape(wanted)[0] > 1, "float32")  # one has no variance
+        error = ops.mean(ops.square(found - wanted))
+        return self.weight * several * error / spread
 
 
 def _features(model: keras.Model, name: str, path: str) -> keras.Model:

@@ -141,7 +141,7 @@ class Discriminative(keras.layers.Layer):
     ) -> None:
         super().__init__(dtype="float32", **kwargs)
         self.weight, self.flip = settings.discriminative, settings.flip
-        self._views = Views(flip=0.5 if settings.flip else 0.0)
+        self._views = Views(flip=0.5 if settings.flip else 0.0, seed=None)
         self._means = means
         self._projector = _projector(means.output_shape[-1], settings.projector)
         self.built = True  # its parts are

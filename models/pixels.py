@@ -32,12 +32,6 @@ def pixel_features(images: keras.KerasTensor) -> keras.KerasTensor:
     return layers.Flatten()(images)
 
 
-def fitted_decoder(encoder: keras.Model, task: Task) -> keras.Model:
-    """Return the linear decoder that suits ``encoder`` best on training images."""
-    kernel, bias = fitted(encoder, task)
-    return decoder(kernel, bias, ImageShape(*encoder.input_shape[1:]))
-
-
 def fitted(
     encoder: keras.Model, task: Task, most: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

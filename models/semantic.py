@@ -50,8 +50,8 @@ def groups(features: keras.Model, settings: Shares) -> tuple[Group, Group]:
     if rest > painted:
         raise ValueError(
             f"encoder.latent_dim is {settings.latent_dim}, and this preset has "
-            f"{available} features and {painted} pixels: lower it, or raise "
-            "encoder.width."
+            f"{available} features and {painted} pixels: lower it, or ask for "
+            "a wider network."
         )
     seen = Group("semantic", semantic, RIDGE, standardised=True)
     return seen, Group("pixels", rest)

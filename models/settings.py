@@ -28,7 +28,7 @@ class ConvSettings(GradientSettings):
     """The architecture, by name."""
     pooled_share: Fraction = 0.5
     """Part of the latent that comes from pooled activations; 0: the bare bottleneck."""
-    widths: tuple[Positive, ...] = (32, 64, 128)
+    widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (32, 64, 128)
     """Channels of each strided convolution; each halves height and width."""
     attention: Annotated[int, Field(ge=0)] = 0
     """Transformer blocks on the last convolution's map."""
@@ -243,6 +243,11 @@ class FusionSettings(Encoder):
         for name, lines in given.items():
             values = tomllib.loads("\n".join(lines))
             asked = values.pop("train", {})
+            if not isinstance(asked, dict):
+                raise ValueError(
+                    f"encoder.overrides has '{name}.train = {asked}': name a "
+                    f"setting, as in '{name}.train.epochs = 30'"
+                )
             part = PRESETS[name].model_validate(values)
             plan = TrainSettings.model_validate({**usual, **part.TRAIN, **asked})
             found.append((part, plan))

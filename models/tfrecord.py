@@ -9,7 +9,7 @@ one an image, and building protobuf's objects for each cost more than the rest o
 
 import functools
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from mmap import mmap
 from typing import IO, Any, NamedTuple
 
@@ -152,13 +152,10 @@ def _varint(value: int) -> bytes:
     return bytes(groups)
 
 
-def decode_example(
-    payload: bytes | memoryview, names: Sequence[str] | None = None
-) -> dict[str, Feature]:
+def decode_example(payload: bytes | memoryview) -> dict[str, Feature]:
     """Return the features of a serialised tf.Example; empty ones are left out.
 
-    A list of floats becomes a float32 array, of other values its first one. Where
-    ``names`` are given, only those are looked at, which is faster.
+    A list of floats becomes a float32 array, of other values its first one.
 
     Raises:
         ValueError: The payload is not a tf.Example.

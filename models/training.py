@@ -62,24 +62,29 @@ def batch_size(task: Task) -> int:
     return max(1, task.train.batch_size // task.devices) * task.devices
 
 
+def steps_of(task: Task) -> int:
+    """Return how many steps a training is that leaves no example out."""
+    count = len(task.data.train)
+    return task.train.epochs * -(-(count - count % task.devices) // batch_size(task))
+
+
 def cosine(
-    task: Task, warm_up: float = 0.05
+    learning_rate: float, steps: int, warm_up: float = 0.05
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Return the plan of a learning rate that rises to the task's, and falls to 0.
+    """Return the plan of a learning rate that rises to the highest, and falls to 0.
 
     Loshchilov and Hutter (2017): along half a cosine.
 
     Args:
-        task: Says how many steps there are.
+        learning_rate: The highest.
+        steps: How many there are in all.
         warm_up: The part of all steps in which it rises.
     """
-    count = len(task.data.train)
-    steps = task.train.epochs * -(-(count - count % task.devices) // batch_size(task))
     rising = max(1, round(warm_up * steps))
     return keras.optimizers.schedules.CosineDecay(
         0.0,
         max(1, steps - rising),
-        warmup_target=task.train.learning_rate,
+        warmup_target=learning_rate,
         warmup_steps=rising,
     )
 
@@ -198,9 +203,8 @@ class Training:
 
     def _resume(self) -> None:
         kept = checkpoint.standing(self._checkpoint, self.task)
-        if kept is None:
+        if kept is None or not checkpoint.restore(kept, self.model, self.kept):
             return
-        checkpoint.restore(kept, self.model, self.kept)
         self.history = kept.notes["history"]
         self.resumed_at = len(self.history)
         self.model.stop_training = kept.notes["stopped"]

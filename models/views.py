@@ -75,7 +75,7 @@ class Views(keras.layers.Layer):
         colours: Colours = Colours(),  # noqa: B008 - a tuple of numbers, never changed
         flip: float = 0.5,
         scale: float = 1.0,
-        seed: int = 0,
+        seed: int | None = 0,
         **kwargs: Any,
     ) -> None:
         """Take settings.
@@ -85,7 +85,7 @@ class Views(keras.layers.Layer):
             colours: How far colours change.
             flip: Probability that left and right change places.
             scale: The side of a view, in sides of the image: small views cost less.
-            seed: Of all that is drawn.
+            seed: Of all that is drawn; ``None`` takes it from Keras' own.
             **kwargs: What every layer takes.
         """
         super().__init__(trainable=False, dtype="float32", **kwargs)

@@ -23,7 +23,7 @@ from pipelines.lake import afar
 STAGES = {
     "ingest": "screen what is new in the source into shards and an inventory",
     "transform": "fit the normalisation, write training examples",
-    "train": "fit the autoencoder; leaves a candidate",
+    "train": "fit the encoder; leaves a candidate",
     "evaluate": "judge the candidate against PCA and the accepted encoder",
     "encode": "turn shards into latents with the accepted encoder",
     "publish": "check staged rows on a branch, then move the tables",

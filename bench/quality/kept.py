@@ -64,13 +64,14 @@ def digest(value: Any) -> str:
 def code_digest(row: Row) -> str:
     """Return a digest of the code in ``models/`` that makes the row's encoder.
 
-    Of a preset's module, ``models.fit`` and all they import; comments and docstrings
-    may change freely.
+    Of the modules of its presets, ``models.fit`` and all they import; comments and
+    docstrings may change freely.
     """
-    if row.kind == "preset":
-        first = {f"models.presets.{row.options['preset']}", "models.fit"}
-    else:
-        first = {"models.pca"} if row.kind == "pca" else set()
+    first = {f"models.presets.{preset}" for preset in row.presets()}
+    if first:
+        first.add("models.fit")
+    elif row.kind == "pca":
+        first.add("models.pca")
     modules: dict[str, str] = {}
     waiting = sorted(first)
     while waiting:

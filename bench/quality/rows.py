@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from models.section import TrainSettings
-from models.settings import PRESETS, EncoderSettings
+from models.settings import PRESETS, EncoderSettings, FusionSettings
 
 
 class Unknown(Exception):
@@ -57,11 +57,24 @@ class Row:
         """Return all that its figures depend on, code and data aside."""
         if self.kind != "preset":
             return {"kind": self.kind, **self.options}
-        return {
+        encoder, train = self.encoder(), self.training(seed)
+        found: dict[str, Any] = {
             "kind": self.kind,
-            "encoder": self.encoder().model_dump(mode="json"),
-            "train": self.training(seed).model_dump(mode="json"),
+            "encoder": encoder.model_dump(mode="json"),
+            "train": train.model_dump(mode="json"),
         }
+        if isinstance(encoder, FusionSettings):
+            parts = [one for pair in encoder.parts(train) for one in pair]
+            found["parts"] = [one.model_dump(mode="json") for one in parts]
+        return found
+
+    def presets(self) -> list[str]:
+        """Return the presets whose code makes its encoder; none of raw pixels, say."""
+        if self.kind != "preset":
+            return []
+        encoder = self.encoder()
+        parts = encoder.presets if isinstance(encoder, FusionSettings) else ()
+        return [encoder.preset, *parts]
 
 
 ONE = (0,)

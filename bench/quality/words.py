@@ -8,6 +8,11 @@ row: `make scoreboard ROWS="cifar10/conv"` (a dataset, a row or a pattern such a
 `*/pca-*` will do, too). Figures that stand are not measured again, and a training that
 was cut off goes on; `python bench/quality.py --help` has the rest. Each figure is kept
 in `bench/scoreboard/`, with its settings, versions, processor and date.
+
+The images lie beside the checkout: `../shared/data/cifar10` and
+`../shared/data/grocery` with Parquet files `train*`, `test*` (and `val*`) of columns
+`image`, the encoded bytes, and `label`; Fashion-MNIST is Debian's
+`dataset-fashion-mnist`. A dataset that is missing is skipped, and the command says so.
 """
 
 PROTOCOL = """## How it is measured
@@ -86,8 +91,8 @@ EXTENSIONS_COMMAND = (
 ABOUT_EXTENSIONS = f"""## Extensions
 
 What may be asked of preset `conv` besides, each trained for {{minutes:g}} CPU-minutes
-on {{images:,}} training images of CIFAR-10 from seed {{seed}}, and judged on {{test:,}}
-test images: {EXTENSIONS_COMMAND}.
+(`fusion` for about as long) on {{images:,}} training images of CIFAR-10 from seed
+{{seed}}, and judged on {{test:,}} test images: {EXTENSIONS_COMMAND}.
 Bold is what the option is for; compare it with `plain`. *Of noisy* and *of masked*:
 PSNR of what is painted of images with noise of deviation {{noise:g}}, or with
 {{mask:.0%}} of their blocks hidden, in all rows. *Fréchet of N(0, 1)*: the distance of

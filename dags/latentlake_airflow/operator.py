@@ -15,7 +15,8 @@ from latentlake_airflow import forms, night, outcome, settings
 from latentlake_airflow.child import Child
 
 FIRST = "ingest"
-BEAM_STAGES = ("ingest", "transform", "encode")
+BEAM_STAGES = ("ingest", "transform", "train", "encode")
+"""Train is one for presets in closed form; others make nothing of the flags."""
 METRICS = "METRICS "
 
 

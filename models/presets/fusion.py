@@ -75,6 +75,7 @@ def _fitted(
     folder = os.path.join(task.folder, part.preset)
     os.makedirs(folder, exist_ok=True)
     own = dataclasses.replace(task, encoder=part, train=train, folder=folder)
+    keras.utils.set_random_seed(train.seed)  # were earlier parts fitted, or kept
     from models.presets import registry  # not before: it knows this preset as well
 
     found = registry.find(part.preset)(own)

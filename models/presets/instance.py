@@ -33,6 +33,8 @@ CALIBRATED = 2_000
 """Training images whose statistics stand in the trunk's normalisation at the end."""
 AVERAGED = 0.995
 """Momentum of the running mean of weights, which is what is kept of them."""
+FORGOTTEN = 10.0
+"""The mean forgets the first weights at least so many times over: e to this power."""
 WARM_UP = 0.01
 """Part of the steps in which the learning rate rises."""
 EPSILON = 1e-5
@@ -47,7 +49,8 @@ def fit(task: Task) -> Candidate:
     atoms = patch.learn_dictionary(task)
     codes = patch.build_codes(shape, settings, atoms)
     slow = patch.learn_slow_map(codes, task)
-    stem, trunk = build_stem(shape, settings, atoms, slow), build_trunk(settings)
+    stem = build_stem(shape, settings, atoms, slow)
+    trunk = build_trunk(stem.output_shape[-1], settings)
     features = read_out(shape, settings, stem, trunk)
     semantic.groups(features, settings)  # refused before anything is trained
     memory = first_memory(stem, task)
@@ -70,12 +73,13 @@ def _optimizer(
     """Return AdamW; the trunk's kernels alone decay, which nothing else bounds."""
     settings = task.encoder
     assert isinstance(settings, InstanceSettings)
+    steps = task.train.epochs * (len(task.data.train) // model.codes.shape[0])
     optimizer = keras.optimizers.AdamW(
-        training.cosine(task, WARM_UP),
+        training.cosine(task.train.learning_rate, steps, WARM_UP),
         weight_decay=settings.weight_decay,
         beta_2=0.99,
         use_ema=True,
-        ema_momentum=AVERAGED,
+        ema_momentum=max(0.0, min(AVERAGED, 1.0 - FORGOTTEN / steps)),
     )
     kernels = {id(one) for one in trunk.trainable_variables if one.name == "kernel"}
     rest = [one for one in model.trainable_variables if id(one) not in kernels]
@@ -106,10 +110,10 @@ def build_stem(
     return stem
 
 
-def build_trunk(settings: InstanceSettings) -> keras.Model:
+def build_trunk(channels: int, settings: InstanceSettings) -> keras.Model:
     """Return the untrained trunk: the stem's map to the map of each convolution."""
     policy = device.precision(settings.precision, wide=True)
-    inputs = keras.Input((None, None, settings.slow_features))
+    inputs = keras.Input((None, None, channels))
     maps = [inputs]
     for place, width in enumerate(settings.trunk):
         found = layers.Conv2D(
@@ -199,8 +203,11 @@ def first_memory(stem: keras.Model, task: Task) -> np.ndarray:
     kernel = (found.forward * np.sqrt(deviations)).astype(np.float32)
     mean = found.mean.astype(np.float32)
     memory = np.empty((len(train), kernel.shape[1]), np.float32)
-    parts = [(one - mean) @ kernel for one in (known, *codes(rest))]
-    memory[np.concatenate([sample, rest])] = np.concatenate(parts)
+    memory[sample] = (known - mean) @ kernel
+    at = 0
+    for one in codes(rest):
+        memory[rest[at : at + len(one)]] = (one - mean) @ kernel
+        at += len(one)
     return memory / np.maximum(np.linalg.norm(memory, axis=1, keepdims=True), 1e-12)
 
 

@@ -49,7 +49,8 @@ def fit(task: Task) -> Candidate:
     semantic.groups(exported.features, settings)  # refused before it is trained
     parts = build(shape, settings, policy)
     model = TwoViews(parts.trunk, settings, policy, task.train.seed)
-    optimizer = LARS(training.cosine(task), decay=settings.weight_decay)
+    plan = training.cosine(task.train.learning_rate, training.steps_of(task))
+    optimizer = LARS(plan, decay=settings.weight_decay)
     trained = training.train(model, task, device.scaled(optimizer, policy))
     exported.features.set_weights(parts.features.get_weights())
     return Candidate(*semantic.finish(exported.features, settings, task), trained)

@@ -49,7 +49,9 @@ def fit(task: Task) -> Candidate:
     parts = build(shape, settings, policy)
     model = Masked(parts, settings, policy, task.train.seed)
     optimizer = keras.optimizers.AdamW(
-        training.cosine(task), weight_decay=settings.weight_decay, beta_2=0.95
+        training.cosine(task.train.learning_rate, training.steps_of(task)),
+        weight_decay=settings.weight_decay,
+        beta_2=0.95,
     )
     optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
     trained = training.train(model, task, device.scaled(optimizer, policy))

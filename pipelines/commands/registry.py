@@ -46,7 +46,8 @@ def init(  # noqa: PLR0913 - each is a flag
         width: Columns of a canonical image, in pixels.
         channels: 3 for RGB, 1 for grey.
         image_column: Parquet: the column of encoded images.
-        preset: The encoder's architecture, by name.
+        preset: The encoder: conv, fusion, instance, patch, resnet or vit
+            (docs/encoders.md).
     """
     from pipelines.commands import init as command
 

@@ -194,6 +194,9 @@ def _try(
     except NonFiniteLoss as error:
         words = f"went astray: {error}"
         study.tell(trial, state=TrialState.PRUNED)
+    except ValueError as error:
+        words = f"cannot be fitted: {error}"
+        study.tell(trial, state=TrialState.PRUNED)
     else:
         words = _complete(study, folder, what, found)
     shutil.rmtree(work, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Train: fit the autoencoder to the examples, and leave it as a candidate."""
+"""Train: fit the encoder to the examples, and leave it as a candidate."""
 
 import logging
 import os

@@ -124,6 +124,25 @@ def test_comments_and_other_presets_are_not_a_rows_code(tmp_path, monkeypatch):
     assert kept.code_digest(SMALL) != before
 
 
+def test_what_is_fused_is_a_fusions_code_and_settings(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "ROOT", tmp_path)
+    presets = tmp_path / "models" / "presets"
+    presets.mkdir(parents=True)
+    for name in ("conv", "fusion", "patch", "vit"):
+        (presets / f"{name}.py").write_text("SIZE = 1\n")
+    row = Row("fusion", "preset", {"preset": "fusion"})
+    before = kept.code_digest(row)
+
+    (presets / "vit.py").write_text("SIZE = 2\n")
+    assert kept.code_digest(row) == before
+    (presets / "patch.py").write_text("SIZE = 2\n")
+    assert kept.code_digest(row) != before
+    assert [one.get("preset") for one in row.settings(0)["parts"][::2]] == [
+        "conv",
+        "patch",
+    ]
+
+
 def test_the_page_shows_what_is_kept_and_says_what_is_not(
     found, tiny, tmp_path, monkeypatch
 ):
@@ -171,7 +190,8 @@ def test_the_page_shows_what_extensions_are_worth_beside_what_each_is_for(tmp_pa
 
     text = extensions.section(tmp_path)
 
-    assert "for 0.5 CPU-minutes\non 9,000 training images" in text
+    assert "for 0.5 CPU-minutes\n" in text
+    assert "on 9,000 training images" in text
     assert "| `plain` |  | 40.0 | 41.0 | 20.0 | 19.00 |" in text
     assert "| `noise` | noise = 0.8 | 40.0 | 41.0 | 20.0 | **19.00** |" in text
 

@@ -118,7 +118,7 @@ def test_beam_flags_go_to_the_beam_stages_alone(tmp_path, program, caplog, monke
     make(tmp_path, "encode").execute(context=context())
     beam = told(caplog, "argv")
     caplog.clear()
-    make(tmp_path, "train").execute(context=context())
+    make(tmp_path, "evaluate").execute(context=context())
 
     assert beam[-3:] == ["--", "--runner=FlinkRunner", "--x=a b"]
     assert "--" not in told(caplog, "argv")

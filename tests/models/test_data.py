@@ -125,3 +125,11 @@ def test_no_batch_is_of_two_files(examples):
     assert [len(batch.image_ids) for batch in found] == [10, 10, 10, 5]
     names = [{name[0] for name in batch.image_ids} for batch in found]
     assert names == [{"a"}, {"a"}, {"b"}, {"b"}]
+
+
+def test_a_file_that_was_cut_short_is_named(write_examples, normalised, shape):
+    path = write_examples("a", normalised(3))
+    os.truncate(path, os.path.getsize(path) - 5)
+
+    with pytest.raises(ValueError, match=r"a\.tfrecord: .*"):
+        Examples([path], shape)

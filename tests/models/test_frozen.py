@@ -109,3 +109,11 @@ def test_features_are_compared_in_shares_of_their_variance(folder):
     assert not term.trainable_variables
     # Two draws of the same differ by twice their variance.
     assert 0.8 < loss(images[1]) / (2 * 2.0) < 1.2
+
+
+def test_a_batch_of_one_image_has_no_variance_to_be_judged_by(folder):
+    term = frozen.term(settings(folder), SHAPE)
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype(np.float32)
+
+    assert float(term(images[:1], 0 * images[:1])) == 0
+    assert float(term(images, 0 * images)) > 0

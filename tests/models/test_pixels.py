@@ -82,7 +82,7 @@ def test_a_decoder_is_fitted_to_the_training_images_of_a_task(examples, tmp_path
         encoder=ConvSettings(), train=TrainSettings(), data=data, folder=str(tmp_path)
     )
 
-    found = pixels.fitted_decoder(encoder, task)
+    found = pixels.decoder(*pixels.fitted(encoder, task), data.train.shape)
 
     images = data.held_out.read(range(len(data.held_out))).images
     again = found.predict_on_batch(encoder.predict_on_batch(images))

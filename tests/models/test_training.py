@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import pathlib
@@ -36,11 +37,12 @@ def model_of(task):
 
 
 def test_the_plan_rises_to_the_learning_rate_and_falls_to_nothing(make_task):
-    task = make_task(epochs=40, learning_rate=0.5)  # 120 steps
+    task = make_task(epochs=40, learning_rate=0.5)
 
-    plan = training.cosine(task, warm_up=0.1)
+    plan = training.cosine(0.5, training.steps_of(task), warm_up=0.1)
 
     rates = np.array([float(plan(step)) for step in range(121)])
+    assert training.steps_of(task) == 120
     assert rates[0] == 0
     assert rates.argmax() == 12
     np.testing.assert_allclose(rates[[6, 12, 66]], [0.25, 0.5, 0.25], atol=1e-3)
@@ -50,7 +52,8 @@ def test_the_plan_rises_to_the_learning_rate_and_falls_to_nothing(make_task):
 def test_a_plan_is_followed_to_its_end_and_its_last_weights_are_kept(make_task):
     task = make_task(epochs=4, learning_rate=1e-9, stop_patience=1, reduce_patience=1)
     model = model_of(task)
-    optimizer = keras.optimizers.SGD(training.cosine(task))
+    plan = training.cosine(1e-9, training.steps_of(task))
+    optimizer = keras.optimizers.SGD(plan)
 
     found = training.train(model, task, optimizer)
 
@@ -141,3 +144,15 @@ def test_two_devices_train_as_one_does(examples, tmp_path):
         return np.array(losses)
 
     np.testing.assert_allclose(by(2), by(1), rtol=2e-3)
+
+
+def test_a_checkpoint_of_another_network_is_left_alone(make_task, monkeypatch):
+    monkeypatch.setattr(training.checkpoint, "identity", lambda task: {})
+    task = make_task(epochs=1)
+    training.train(model_of(task), task, None)
+    wider = ConvSettings(**task.encoder.model_dump() | {"widths": (8,)})
+    other = dataclasses.replace(task, encoder=wider)
+
+    found = training.train(model_of(other), other, None)
+
+    assert found.resumed_at == 0

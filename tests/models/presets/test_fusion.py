@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -145,6 +147,7 @@ def test_fused_probes_are_no_worse_than_the_better_part(found):
         ({"overrides": ["conv.depth = 2"]}, "depth"),
         ({"overrides": ["conv.latent_dim"]}, r"'conv.latent_dim': Expected"),
         ({"overrides": ["conv.train.epochs = 0"]}, "epochs"),
+        ({"overrides": ["conv.train = 5"]}, "name a setting"),
         ({"overrides": ["conv.kl = 1", "conv.kl = 2"]}, "'conv.kl = 2': Cannot"),
     ],
 )
@@ -173,3 +176,33 @@ def test_a_part_is_trained_by_its_own_plan_unless_an_override_says_otherwise():
     assert (instance[1].epochs, instance[1].learning_rate) == (40, 3e-3)
     assert instance[1].seed == 3
     assert instance[0].atoms == 64
+
+
+@pytest.mark.slow
+def test_a_later_part_is_the_same_where_an_earlier_one_was_kept(make_task, tmp_path):
+    settings = SETTINGS.model_copy(update={"presets": ("patch", "conv")})
+
+    class Once(Silent):
+        """Cuts the fit off before `conv`, behind `patch` and its own five passes."""
+
+        passes = 0
+
+        def epoch_done(self, record):
+            self.passes += 1
+            if self.passes == 7:
+                raise KeyboardInterrupt
+
+    def fitted(name, progress):
+        task = make_task(tmp_path / name, progress)
+        return fit.fit(dataclasses.replace(task, encoder=settings))
+
+    straight = fitted("straight", Silent())
+    with pytest.raises(KeyboardInterrupt):
+        fitted("cut", Once())
+    taken_up = fitted("cut", Silent())
+
+    assert taken_up.trained.resumed_at == 2
+    for one, other in zip(
+        straight.encoder.get_weights(), taken_up.encoder.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)

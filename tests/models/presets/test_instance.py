@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -70,7 +72,7 @@ def test_the_memory_begins_as_the_stems_code_of_an_image_and_its_mirror_image(
 
 
 def test_folding_changes_nothing(task, stem):
-    one, trunk = task(), instance.build_trunk(SETTINGS)
+    one, trunk = task(), instance.build_trunk(stem.output_shape[-1], SETTINGS)
     for layer in trunk.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             shape = layer.gamma.shape
@@ -142,3 +144,41 @@ def test_a_fit_that_was_cut_off_ends_as_one_undisturbed(task):
         straight.encoder.get_weights(), resumed.encoder.get_weights(), strict=True
     ):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_trunk_takes_what_a_small_dictionary_leaves_it(task):
+    few = SETTINGS.model_copy(update={"atoms": 2, "slow_features": 64})
+
+    found = fit(dataclasses.replace(task(epochs=1), encoder=few))
+
+    assert found.encoder.output_shape == (None, 10)
+
+
+def test_few_steps_leave_little_of_the_first_weights(task):
+    one = task(epochs=4)  # of 3 steps each
+    atoms = patch.learn_dictionary(one)
+    slow = patch.learn_slow_map(patch.build_codes(SHAPE, SETTINGS, atoms), one)
+    stem = instance.build_stem(SHAPE, SETTINGS, atoms, slow)
+    trunk = instance.build_trunk(stem.output_shape[-1], SETTINGS)
+    views = instance.build_views(SHAPE, SETTINGS, 0)
+    model = Discriminator(views, stem, instance.with_head(trunk, 8), 0.3)
+    model.remember(np.ones((50, 8), np.float32), 16)
+
+    optimizer = instance._optimizer(model, trunk, one)
+
+    assert optimizer.ema_momentum**11 < 0.01
+    assert (
+        float(optimizer._learning_rate(12)) < 1e-6 < float(optimizer._learning_rate(11))
+    )
+
+
+def test_the_memory_of_images_beyond_the_sample_is_theirs(task, stem, monkeypatch):
+    whole = instance.first_memory(stem, task())
+    monkeypatch.setattr(instance.readout, "WHITENED", 40)
+    monkeypatch.setattr(instance, "AT_ONCE", 4)
+
+    found = instance.first_memory(stem, task())
+
+    nearest = (found @ found.T - 2 * np.eye(50)).argmax(axis=1)
+    wanted = (whole @ whole.T - 2 * np.eye(50)).argmax(axis=1)
+    assert (nearest == wanted).mean() > 0.8
