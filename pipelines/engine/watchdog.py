@@ -2,6 +2,7 @@
 
 import _thread
 import logging
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -208,12 +209,29 @@ def watched(master: Master, job: Watched, limits: Limits) -> Iterator[Watchdog]:
     dog = Watchdog(master, job, limits)
     dog.start()
     try:
-        with _attended(dog, job.name):
+        with _interruptible(), _attended(dog, job.name):
             yield dog
     except KeyboardInterrupt as error:
         if dog.reason is None:
             raise
         raise RuntimeError(dog.reason) from error
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let the watchdog end a wait also where SIGINT is ignored, as behind a shell's &.
+
+    A thread that is not the main one is never interrupted, and has no signals to set.
+    """
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if not ignored or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager

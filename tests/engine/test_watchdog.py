@@ -1,5 +1,6 @@
 """A job that stops moving is cancelled, one that works is left alone."""
 
+import signal
 import sys
 import threading
 import time
@@ -137,14 +138,20 @@ def test_a_job_that_flink_never_got_is_cancelled_at_the_job_server(monkeypatch):
     assert "Flink never got it" in dog.reason
 
 
-def test_who_waits_for_a_job_that_nobody_can_cancel_is_let_go(monkeypatch):
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
+def test_who_waits_for_a_job_that_nobody_can_cancel_is_let_go(monkeypatch, handler):
     def refuse(server, name):
         raise LatentlakeError("the job server is gone")
 
     monkeypatch.setattr(job_server, "cancel", refuse)
+    before = signal.signal(signal.SIGINT, handler)  # SIG_IGN: as behind a shell's &
 
-    with pytest.raises(RuntimeError, match=r"not moved.*Read on.*server is gone"):
-        run(Flink(), as_beam_waits)
+    try:
+        with pytest.raises(RuntimeError, match=r"not moved.*Read on.*server is gone"):
+            run(Flink(), as_beam_waits)
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_an_interrupt_of_a_person_stays_one(told):
