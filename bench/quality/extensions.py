@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 from quality import words
 
 FILE = "extensions.jsonl"
+BESIDE = "plain"
+"""The row that the others are compared with, and that stands first."""
 
 
 class Column(NamedTuple):
@@ -44,6 +46,7 @@ def section(folder: pathlib.Path) -> str:
     if not file.exists():
         return words.NO_EXTENSIONS
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    rows.sort(key=lambda row: row["name"] != BESIDE)
     lines = [
         words.ABOUT_EXTENSIONS.format(**rows[0]["of"]),
         f"| row | settings | {' | '.join(one.title for one in COLUMNS)} |",

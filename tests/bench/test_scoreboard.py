@@ -185,7 +185,7 @@ def test_the_page_shows_what_extensions_are_worth_beside_what_each_is_for(tmp_pa
         {"name": "noise", "settings": {"noise": 0.8}, "of": of, **plain},
     ]
     assert "Not yet measured" in extensions.section(tmp_path)
-    lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+    lines = "".join(f"{json.dumps(row)}\n" for row in reversed(rows))
     (tmp_path / extensions.FILE).write_text(lines)
 
     text = extensions.section(tmp_path)
@@ -194,6 +194,7 @@ def test_the_page_shows_what_extensions_are_worth_beside_what_each_is_for(tmp_pa
     assert "on 9,000 training images" in text
     assert "| `plain` |  | 40.0 | 41.0 | 20.0 | 19.00 |" in text
     assert "| `noise` | noise = 0.8 | 40.0 | 41.0 | 20.0 | **19.00** |" in text
+    assert text.index("`plain` |") < text.index("`noise` |")
 
 
 def test_a_row_of_an_unknown_preset_or_option_is_named():
