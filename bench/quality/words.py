@@ -98,8 +98,8 @@ PSNR of what is painted of images with noise of deviation {{noise:g}}, or with
 {{mask:.0%}} of their blocks hidden, in all rows. *Fréchet of N(0, 1)*: the distance of
 images painted of draws from N(0, 1) to test images, in means of 4 × 4 pixels. *Error of
 features*: of reconstructions, in the features of the network of row `discriminative`,
-in shares of their variance, where that network stood by then. Probes are those of the gate, on 10,000 training images.
-`fusion` has preset `patch` beside `conv`.
+in shares of their variance, where that network stood by then. Probes are those of the
+gate, on 10,000 training images. `fusion` has preset `patch` beside `conv`.
 """
 NO_EXTENSIONS = f"""## Extensions
 
