@@ -78,7 +78,7 @@ class Row:
 
 
 ONE = (0,)
-"""For what has no randomness to speak of."""
+"""For what has no randomness to speak of, and for variants of a preset."""
 
 CIFAR = ("cifar10",)
 
@@ -92,9 +92,16 @@ ROWS = (
         "conv-bare",
         "preset",
         {"preset": "conv", "pooled_share": 0.0},
+        seeds=ONE,
         datasets=CIFAR,
     ),
-    Row("conv-512", "preset", {"preset": "conv", "latent_dim": 512}, datasets=CIFAR),
+    Row(
+        "conv-512",
+        "preset",
+        {"preset": "conv", "latent_dim": 512},
+        seeds=ONE,
+        datasets=CIFAR,
+    ),
     Row("instance", "preset", {"preset": "instance"}),
     Row(
         "instance-hour",
@@ -104,7 +111,13 @@ ROWS = (
         datasets=CIFAR,
     ),
     Row("patch", "preset", {"preset": "patch"}),
-    Row("patch-800", "preset", {"preset": "patch", "atoms": 800}, datasets=CIFAR),
+    Row(
+        "patch-800",
+        "preset",
+        {"preset": "patch", "atoms": 800},
+        seeds=ONE,
+        datasets=CIFAR,
+    ),
     Row("fusion", "preset", {"preset": "fusion"}, datasets=CIFAR),
     Row(
         "vit-cpu",
@@ -112,6 +125,7 @@ ROWS = (
         {"preset": "vit", "width": 96, "depth": 4}
         | {"decoder_depth": 1, "decoder_width": 48},
         {"epochs": 10},
+        seeds=ONE,
         datasets=CIFAR,
     ),
     Row(
@@ -120,6 +134,7 @@ ROWS = (
         {"preset": "resnet", "width": 16, "blocks": (1, 1, 1, 1)}
         | {"projector": (256, 256, 256)},
         {"epochs": 5},
+        seeds=ONE,
         datasets=CIFAR,
     ),
     Row("jpeg", "jpeg", seeds=ONE),

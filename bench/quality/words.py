@@ -30,7 +30,8 @@ PROTOCOL = """## How it is measured
   then fitted on all training latents and scored once on all test images.
 - **k-NN**: cosine, k = 20, votes weighted by exp(s / 0.1), on the latents as they are.
 - **Spread**: ± is the standard deviation over seeds 0, 1 and 2, where more than one was
-  measured; raw pixels, PCA and JPEG have no randomness to speak of.
+  measured; raw pixels, PCA and JPEG have no randomness to speak of, and variants of a
+  preset have one seed.
 - **PSNR and SSIM** (7 × 7 window) are means over the test images, range 1.
 - **Bytes** of a latent in float32; and in one byte a number, packed by zstd over the
   whole test set, in brackets what that loses (points of linear, dB of PSNR).
