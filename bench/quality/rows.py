@@ -120,6 +120,13 @@ ROWS = (
     ),
     Row("fusion", "preset", {"preset": "fusion"}, datasets=CIFAR),
     Row(
+        "fusion-instance",
+        "preset",
+        {"preset": "fusion", "presets": ("instance", "patch")},
+        seeds=ONE,
+        datasets=CIFAR,
+    ),
+    Row(
         "vit-cpu",
         "preset",
         {"preset": "vit", "width": 96, "depth": 4}
