@@ -25,15 +25,10 @@ WORK = HERE / ".scoreboard-work"
 ALTERNATIVES: tuple[dict[str, Any], ...] = (
     {},
     {"colours": False},
-    {"train.learning_rate": 0.002},
     {"train.learning_rate": 0.005},
     {"temperature": 0.2},
-    {"temperature": 0.5},
-    {"momentum": 0.2},
     {"momentum": 0.8},
-    {"least_area": 0.15},
     {"view_scale": 1.0},
-    {"negatives": 256},
     {"preset": "patch"},
 )
 """Settings beside the default's, each as on the command line."""

@@ -118,7 +118,7 @@ ROWS = (
         seeds=ONE,
         datasets=CIFAR,
     ),
-    Row("fusion", "preset", {"preset": "fusion"}, datasets=CIFAR),
+    Row("fusion", "preset", {"preset": "fusion"}, seeds=ONE, datasets=CIFAR),
     Row(
         "fusion-instance",
         "preset",
