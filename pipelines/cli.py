@@ -86,9 +86,7 @@ def accident(error: Exception) -> int:
     if meant is not None:
         print(f"latentlake: {meant}", file=sys.stderr)
         return meant.exit_code
-    words = explain_system(error) if isinstance(error, OSError) else None
-    if words is None and isinstance(error, ImportError):
-        words = f"a library is missing: {error}."
+    words = explain_system(error)
     if words is None:
         logging.getLogger(__name__).exception("latentlake: an accident")
         words = f"an accident: {type(error).__name__}: {error}"

@@ -5,6 +5,7 @@
 """
 
 import errno
+import os
 
 DONE = 0
 ACCIDENT = 1
@@ -75,10 +76,18 @@ _MEND = {
 }
 
 
-def explain_system(error: OSError) -> str | None:
+def explain_system(error: Exception) -> str | None:
     """Return what the system refused and what to do, ``None`` if we cannot say."""
-    mend = _MEND.get(error.errno or 0)
-    if mend is None:
+    if isinstance(error, ImportError):
+        if error.name and error.name == os.environ.get("KERAS_BACKEND"):
+            return (
+                f"Keras is to compute with {error.name} (KERAS_BACKEND), which is not "
+                "installed here. Name another backend, or install it; then run the "
+                "same command again."
+            )
+        return f"a library is missing: {error}."
+    if not isinstance(error, OSError) or (error.errno or 0) not in _MEND:
         return None
     where = f"{error.filename}: " if error.filename else ""
+    mend = _MEND[error.errno or 0]
     return f"{where}{error.strerror}. {mend}; then run the same command again."

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import importlib.metadata
+import importlib.util
 import json
 import logging
 import os
@@ -150,20 +151,27 @@ def _attempt(stage: str, run: Run, beam_flags: list[str]) -> dict[str, Any]:
 
 def _of_accident(stage: str, run: Run, error: Exception) -> dict[str, Any]:
     """Say what happened: in words where these are known, else by a traceback."""
-    from pipelines.lake import catalog
-
     # A source may be lost too: the lake is blamed for what is its own beyond doubt.
-    meant = catalog.explain(error) or afar.meaning(error, run.lake.root, sure=False)
+    meant = _of_catalog(error) or afar.meaning(error, run.lake.root, sure=False)
     if meant is not None:
         log.error("%s: %s", stage, meant)
         return _of_error(meant, meant.exit_code)
-    words = explain_system(error) if isinstance(error, OSError) else None
+    words = explain_system(error)
     if words:
         log.error("%s: %s", stage, words)
     else:
         log.exception("%s: an accident; nothing half-written was left", stage)
     _say_how_to_go_on(stage, run, error)
     return _of_error(error, ACCIDENT)
+
+
+def _of_catalog(error: Exception) -> LatentlakeError | None:
+    """Return what ``error`` means if it is a catalog's; a trainer has no catalog."""
+    if importlib.util.find_spec("pyiceberg") is None:
+        return None
+    from pipelines.lake import catalog
+
+    return catalog.explain(error)
 
 
 def _of_result(result: StageResult) -> dict[str, Any]:

@@ -121,10 +121,16 @@ def test_the_trainers_environment_trains_what_the_whole_one_prepared(
     copy = tmp_path / "copy"
     shutil.copytree(lake, copy)
 
-    def train(root):
-        words = [trainer, "train", "tiny", "--lake", root, "--run-id", run_id]
-        return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    free = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
 
+    def train(root, **more):
+        words = [trainer, "train", "tiny", "--lake", root, "--run-id", run_id]
+        return subprocess.Popen(
+            words, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=free | more
+        )
+
+    without = train(copy, KERAS_BACKEND="tensorflow")
+    _, refused = without.communicate(timeout=60)
     straight = train(copy)
     _, said = straight.communicate(timeout=600)
     cut = train(lake)
@@ -135,6 +141,8 @@ def test_the_trainers_environment_trains_what_the_whole_one_prepared(
     again = train(lake)
     _, said_again = again.communicate(timeout=600)
 
+    assert without.returncode == 1
+    assert "tensorflow (KERAS_BACKEND), which is not installed here" in refused
     assert (straight.returncode, again.returncode) == (0, 0), said + said_again
     assert "with jax on the CPU (TensorFlow is not installed)" in said
     assert "Training is taken up after epoch" in said_again

@@ -116,6 +116,15 @@ def test_what_the_system_refuses_is_said_without_a_traceback(run, stage, caplog)
     assert "Traceback" not in caplog.text
 
 
+def test_a_backend_that_is_not_installed_is_named(run, stage, caplog, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "no_such_backend")
+    stage(lambda run, flags: __import__("no_such_backend"))
+
+    assert perform.perform("ingest", run, []) == 1
+    assert "Keras is to compute with no_such_backend (KERAS_BACKEND)" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
 def test_an_error_that_holds_a_traceback_is_named_by_its_last_line(run, stage, caplog):
     def fail(run, flags):
         raise RuntimeError("Traceback (most recent call last):\n  File x\nOSError: y\n")
