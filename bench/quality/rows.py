@@ -127,6 +127,13 @@ ROWS = (
         datasets=CIFAR,
     ),
     Row(
+        "fusion-1024",
+        "preset",
+        {"preset": "fusion", "presets": ("instance", "patch"), "latent_dim": 1024},
+        seeds=ONE,
+        datasets=CIFAR,
+    ),
+    Row(
         "vit-cpu",
         "preset",
         {"preset": "vit", "width": 96, "depth": 4}
