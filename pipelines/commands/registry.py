@@ -46,8 +46,7 @@ def init(  # noqa: PLR0913 - each is a flag
         width: Columns of a canonical image, in pixels.
         channels: 3 for RGB, 1 for grey.
         image_column: Parquet: the column of encoded images.
-        preset: The encoder: conv, fusion, instance, patch, resnet or vit
-            (docs/encoders.md).
+        preset: conv, fusion, instance, patch, resnet or vit (docs/encoders.md).
     """
     from pipelines.commands import init as command
 
@@ -165,9 +164,7 @@ def generate(  # noqa: PLR0913 - each is a flag
         space: Whose space, by its id; by default the accepted encoder's.
         seed: The same one gives the same images.
         out: The new folder they go to; by default generated/DATASET.
-        density: Where latents are drawn from: a mixture of Gaussians, or one, fitted
-            to those of training images, or the prior; auto: the prior of a variational
-            encoder, else the mixture.
+        density: Of the latents; auto: the prior of a variational encoder, else mixture.
         lake: Root of everything this project writes.
     """
     from pipelines.commands import generate as command
