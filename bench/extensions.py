@@ -49,6 +49,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "attention": {"attention": 1},
     "noise": {"noise": NOISE},
     "mask": {"mask": MASK},
+    "attention-mask": {"attention": 1, "mask": MASK},
     "kl": {"kl": 0.2},
     "perceptual": {"perceptual_layer": "conv2d_1"},
     "all": {"attention": 1, "noise": 0.2, "mask": 0.2, "discriminative": 0.04},

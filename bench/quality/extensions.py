@@ -32,7 +32,7 @@ COLUMNS = (
     Column("k-NN", "knn", ".1f", ("discriminative", "all", "fusion")),
     Column("PSNR dB", "psnr", ".1f"),
     Column("of noisy", "psnr_of_noisy", ".2f", ("noise",)),
-    Column("of masked", "psnr_of_masked", ".2f", ("mask",)),
+    Column("of masked", "psnr_of_masked", ".2f", ("mask", "attention-mask")),
     Column("rank of code", "rank_of_code", ".0f"),
     Column("Fréchet of N(0, 1)", "frechet_of_prior", ".1f", ("kl",)),
     Column("error of features", "error_of_features", ".3f", ("perceptual",)),
